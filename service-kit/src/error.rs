@@ -1,0 +1,96 @@
+//! The closed catalogue of errors, and its form on the wire.
+//!
+//! Every error that leaves a service is a `google.rpc.Status` with an
+//! `ErrorInfo` whose reason is one of [`Reason::ALL`], and, where they apply, a
+//! `BadRequest` that names the field and a `RetryInfo`. `docs/errors/` holds a
+//! page for each reason.
+
+mod reason;
+mod wire;
+
+use std::{fmt, time::Duration};
+
+pub use reason::Reason;
+pub use wire::{DOMAIN, has_details};
+
+/// An error of the catalogue.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Inner {
+    reason: Reason,
+    message: String,
+    field: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// An error with what happened, in words that name the value and the limit.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { reason, message: message.into(), field: None, retry_after: None }))
+    }
+
+    /// The refusal of a field that the contract has and this version does not serve.
+    pub fn not_served(field: &str) -> Self {
+        Self::new(Reason::NotServed, format!("{field} is part of the contract, but this version does not serve it yet"))
+            .with_field(field)
+    }
+
+    /// Names the field of the request at fault, as a path such as `options.k`.
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    /// Says when it is worth trying again.
+    #[must_use]
+    pub fn with_retry_after(mut self, delay: Duration) -> Self {
+        self.0.retry_after = Some(delay);
+        self
+    }
+
+    /// The entry of the catalogue.
+    pub fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// What happened.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The field at fault, when a field is.
+    pub fn field(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
+    /// When it is worth trying again, if it is.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.reason.as_str(), self.0.message)?;
+        if let Some(field) = &self.0.field {
+            write!(f, " (field {field})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("reason", &self.0.reason.as_str())
+            .field("message", &self.0.message)
+            .field("field", &self.0.field)
+            .field("retry_after", &self.0.retry_after)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,24 @@
+//! What every hop of Trivium needs, once: configuration, errors, telemetry,
+//! propagation, deadlines, and the set-up of servers and clients.
+//!
+//! Besides the gRPC edge of each service, this is the only crate that names tonic.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod config;
+pub mod deadline;
+pub mod error;
+pub mod layer;
+pub mod propagation;
+pub mod server;
+pub mod service;
+pub mod telemetry;
+pub mod validate;
+
+pub use client::{ClientOptions, GrpcChannel};
+pub use config::ConfigError;
+pub use deadline::Deadline;
+pub use error::{Error, Reason};
+pub use server::{Handle, Server, ServerOptions};
+pub use service::Service;

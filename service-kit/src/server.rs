@@ -1,0 +1,202 @@
+//! Serving gRPC: bind, serve through the layers, drain.
+//!
+//! The accept loop is our own and not tonic's, because tonic's shutdown waits
+//! for connections without end, and its time-out answers CANCELLED.
+
+mod connection;
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::ServiceBuilder;
+
+use crate::{
+    ConfigError, Service,
+    config::at_least,
+    layer::{admission::AdmissionLayer, catalogue::CatalogueLayer, deadline::DeadlineLayer, trace::TraceLayer},
+};
+
+/// How a server listens and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerOptions {
+    /// The address. Port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// The largest message it takes and sends, in bytes.
+    pub max_message_bytes: usize,
+    /// Calls that run at once, over all connections; the rest are refused with a retry hint.
+    pub max_concurrent_requests: usize,
+    /// Connections at once; the rest wait in the kernel's queue.
+    pub max_connections: usize,
+    /// The budget of a call whose caller sets none, in milliseconds.
+    pub default_deadline_ms: u64,
+    /// How often an idle connection is probed, in milliseconds. One that does not answer in that time is closed.
+    pub keepalive_ms: u64,
+    /// How long running calls may take after a stop is asked for, in milliseconds; then they are cut.
+    pub drain_ms: u64,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self::at(0)
+    }
+}
+
+impl ServerOptions {
+    /// The defaults, on loopback at `port`.
+    pub fn at(port: u16) -> Self {
+        Self {
+            addr: SocketAddr::from(([127, 0, 0, 1], port)),
+            max_message_bytes: 4 << 20,
+            max_concurrent_requests: 1_024,
+            max_connections: 1_024,
+            default_deadline_ms: 30_000,
+            keepalive_ms: 20_000,
+            drain_ms: 10_000,
+        }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first key that will not do.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        at_least("server.max_message_bytes", self.max_message_bytes, 64 << 10)?;
+        at_least("server.max_concurrent_requests", self.max_concurrent_requests, 1)?;
+        at_least("server.max_connections", self.max_connections, 1)?;
+        at_least("server.default_deadline_ms", self.default_deadline_ms, 1)?;
+        at_least("server.keepalive_ms", self.keepalive_ms, 100)
+    }
+}
+
+/// Why a server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("{service} cannot listen on {addr}: {cause}; choose another address, or stop what uses it")]
+    Bind {
+        /// Whose server.
+        service: Service,
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// A server that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    service: Service,
+    options: ServerOptions,
+    listener: TcpListener,
+    addr: SocketAddr,
+}
+
+impl Server {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When it is in use or not allowed.
+    pub async fn bind(service: Service, options: &ServerOptions) -> Result<Self, ServeError> {
+        let failed = |cause| ServeError::Bind { service, addr: options.addr, cause };
+        let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { service, options: options.clone(), listener, addr })
+    }
+
+    /// The address, its port filled in.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serves `routes`, with standard health and reflection beside them, until
+    /// `shutdown`. Health says NOT_SERVING until [`Handle::set_serving`].
+    /// `names` are the full names of the gRPC services, for health checks by name.
+    pub fn serve(self, routes: Routes, names: &[&'static str], shutdown: CancellationToken) -> Handle {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let routes = routes.add_service(health).add_service(reflection()).prepare();
+        let stack = ServiceBuilder::new()
+            .layer(TraceLayer::new(self.service))
+            .layer(CatalogueLayer)
+            .layer(AdmissionLayer::new(self.options.max_concurrent_requests))
+            .layer(DeadlineLayer::new(Duration::from_millis(self.options.default_deadline_ms)))
+            .map_request(|request: http::Request<Body>| request)
+            .service(routes);
+        let names = std::iter::once("").chain(names.iter().copied()).collect();
+        let handle = HealthHandle { reporter, names };
+        let draining = handle.clone();
+        let addr = self.addr;
+        let accepting = connection::accept(self.listener, stack, self.options, shutdown.clone());
+        let task = tokio::spawn(async move {
+            let announce = async {
+                shutdown.cancelled().await;
+                draining.set(false).await;
+            };
+            tokio::join!(accepting, announce);
+        });
+        Handle { addr, health: handle, task }
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Handle {
+    addr: SocketAddr,
+    health: HealthHandle,
+    task: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What health checks are told.
+    pub async fn set_serving(&self, serving: bool) {
+        self.health.set(serving).await;
+    }
+
+    /// A handle on the health status that outlives this one.
+    pub fn health(&self) -> HealthHandle {
+        self.health.clone()
+    }
+
+    /// Waits until a stop was asked for and every call has ended or was cut.
+    pub async fn stopped(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the server ended abnormally");
+        }
+    }
+}
+
+/// What health checks are told.
+#[derive(Clone, Debug)]
+pub struct HealthHandle {
+    reporter: HealthReporter,
+    names: Vec<&'static str>,
+}
+
+impl HealthHandle {
+    /// Sets the status of the whole server and of each of its services.
+    pub async fn set(&self, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in &self.names {
+            self.reporter.set_service_status(*name, status).await;
+        }
+    }
+}
+
+fn reflection()
+-> tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(trivium_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptor sets are compiled in, and a test reads them")
+}

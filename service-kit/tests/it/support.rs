@@ -1,0 +1,97 @@
+//! A model service whose answers take as long as the test says.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, service::Routes};
+use trivium_proto::model::v1::{
+    AnalyzeRequest, AnalyzeResponse, EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse,
+    GetTokenizerRequest, GetTokenizerResponse, ListModelsRequest, ListModelsResponse,
+    generate_response::Event,
+    model_service_client::ModelServiceClient,
+    model_service_server::{ModelService, ModelServiceServer, SERVICE_NAME},
+};
+use trivium_service_kit::{
+    ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, Server, ServerOptions, Service,
+};
+
+/// Analyze waits as many milliseconds as the query says. Generate sends the
+/// query three times, with that wait before each. Embed answers with the
+/// traceparent it was given, as an error message. ListModels answers with the
+/// milliseconds that were left.
+pub struct Scripted;
+
+fn wait_of(text: &str) -> Duration {
+    Duration::from_millis(text.parse().unwrap_or(0))
+}
+
+#[tonic::async_trait]
+impl ModelService for Scripted {
+    async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
+        tokio::time::sleep(wait_of(&request.get_ref().text)).await;
+        Ok(Response::new(AnalyzeResponse::default()))
+    }
+
+    async fn embed(&self, request: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
+        let parent = request.metadata().get("traceparent").map(|value| value.to_str().unwrap_or_default().to_owned());
+        Err(Error::new(Reason::Internal, parent.unwrap_or_default()).into())
+    }
+
+    async fn get_tokenizer(&self, _: Request<GetTokenizerRequest>) -> Result<Response<GetTokenizerResponse>, Status> {
+        Err(Error::new(Reason::ModelNotFound, "no such encoder").with_field("model").into())
+    }
+
+    type GenerateStream = Pin<Box<dyn Stream<Item = Result<GenerateResponse, Status>> + Send>>;
+
+    async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
+        let query = request.into_inner().query;
+        let pieces = stream::unfold(0, move |sent| {
+            let query = query.clone();
+            async move {
+                if sent == 3 {
+                    return None;
+                }
+                tokio::time::sleep(wait_of(&query)).await;
+                Some((Ok(GenerateResponse { event: Some(Event::Text(query)) }), sent + 1))
+            }
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn list_models(&self, request: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
+        let left = Deadline::of(&request).remaining().as_millis();
+        Err(Error::new(Reason::Internal, left.to_string()).into())
+    }
+}
+
+/// A running server of [`Scripted`], and what stops it.
+pub struct Running {
+    pub handle: Handle,
+    pub stop: CancellationToken,
+}
+
+pub async fn start(options: ServerOptions) -> Running {
+    let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
+    let service = ModelServiceServer::new(Scripted).max_decoding_message_size(options.max_message_bytes);
+    let stop = CancellationToken::new();
+    let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone());
+    handle.set_serving(true).await;
+    Running { handle, stop }
+}
+
+impl Running {
+    pub fn client(&self) -> ModelServiceClient<GrpcChannel> {
+        client_to(self.handle.addr().port())
+    }
+}
+
+pub fn client_to(port: u16) -> ModelServiceClient<GrpcChannel> {
+    let channel =
+        GrpcChannel::connect(Service::Router, Service::ModelHost, &ClientOptions::to(port)).expect("an address");
+    ModelServiceClient::new(channel)
+}
+
+pub fn analyze(wait_ms: u64) -> AnalyzeRequest {
+    AnalyzeRequest { text: wait_ms.to_string(), ..AnalyzeRequest::default() }
+}
