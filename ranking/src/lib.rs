@@ -1,0 +1,11 @@
+//! Ranking for Trivium: fusing the rankings of several legs into one, grouping
+//! chunks by document, and the measures by which retrieval is judged.
+//!
+//! Everything here is pure: no clock, no input or output, no global state. The
+//! same input gives the same output on every machine, ties included.
+
+#![forbid(unsafe_code)]
+
+pub mod fusion;
+pub mod group;
+pub mod metrics;

@@ -1,0 +1,4 @@
+//! Properties of the public interface, over random rankings.
+
+mod fusion;
+mod metrics;
