@@ -285,9 +285,9 @@ pub struct SearchRequest {
     /// The legs. Empty means both.
     #[prost(enumeration = "Leg", repeated, tag = "4")]
     pub legs: ::prost::alloc::vec::Vec<i32>,
-    /// How many hits, 1 to 1,000. 0 means 10.
-    #[prost(uint32, tag = "5")]
-    pub k: u32,
+    /// How many hits, 1 to 1,000. Unset means 10.
+    #[prost(uint32, optional, tag = "5")]
+    pub k: ::core::option::Option<u32>,
     /// How the legs are fused.
     #[prost(message, optional, tag = "6")]
     pub fusion: ::core::option::Option<Fusion>,

@@ -212,9 +212,9 @@ pub struct QueryOptions {
     /// The road to take. Unset means that the policy decides.
     #[prost(enumeration = "Road", tag = "2")]
     pub road: i32,
-    /// Passages to retrieve, 1 to 100. 0 means the policy's number.
-    #[prost(uint32, tag = "3")]
-    pub k: u32,
+    /// Passages to retrieve, 1 to 100. Unset means the policy's number.
+    #[prost(uint32, optional, tag = "3")]
+    pub k: ::core::option::Option<u32>,
     /// Whether an answer is wanted.
     #[prost(enumeration = "AnswerMode", tag = "4")]
     pub answer_mode: i32,
