@@ -1,0 +1,135 @@
+//! The engine that runs an encoder's graph.
+
+mod rten;
+
+pub use self::rten::RtenEngine;
+
+/// Runs forward passes. One engine serves one thread at a time; engines of one model
+/// share its weights.
+pub trait Engine: Send {
+    /// Runs one batch and gives the last hidden state of every token.
+    fn forward(&self, batch: &TokenBatch) -> Result<HiddenStates, EngineError>;
+}
+
+/// Why a graph could not be loaded or run.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The graph is not ONNX, or uses what the engine lacks.
+    #[error("the graph cannot be loaded: {0}")]
+    Load(String),
+    /// The graph lacks an input or output that every encoder has.
+    #[error("the graph has no value named {0}")]
+    MissingValue(&'static str),
+    /// The engine failed on a batch.
+    #[error("the forward pass failed: {0}")]
+    Run(String),
+    /// The graph's output has not the shape of hidden states.
+    #[error("the forward pass gave shape {found:?}, expected {expected:?}")]
+    WrongShape {
+        /// Batch, sequence and width asked for.
+        expected: [usize; 3],
+        /// What came back.
+        found: Vec<usize>,
+    },
+    /// The output holds a NaN or an infinity, so that the weights are damaged.
+    #[error("the forward pass gave a number that is not finite")]
+    NotFinite,
+}
+
+/// Tokens of several texts, padded to the longest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenBatch {
+    ids: Vec<i32>,
+    mask: Vec<i32>,
+    lengths: Vec<usize>,
+    columns: usize,
+}
+
+impl TokenBatch {
+    /// Pads `texts` on the right.
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a [u32]>) -> Self {
+        let texts: Vec<&[u32]> = texts.into_iter().collect();
+        let columns = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        let mut batch = Self {
+            ids: Vec::with_capacity(texts.len() * columns),
+            mask: Vec::with_capacity(texts.len() * columns),
+            lengths: texts.iter().map(|ids| ids.len()).collect(),
+            columns,
+        };
+        for ids in texts {
+            // Ids come from a vocabulary, which is far smaller than what an i32 holds; one
+            // that is not would be refused by the graph's own bounds check.
+            let known = ids.iter().map(|&id| i32::try_from(id).unwrap_or(i32::MAX));
+            batch.ids.extend(known);
+            batch.mask.extend(ids.iter().map(|_| 1));
+            // The mask hides padding, so that any id of the vocabulary will do.
+            batch.ids.resize(batch.ids.len() + columns - ids.len(), 0);
+            batch.mask.resize(batch.ids.len(), 0);
+        }
+        batch
+    }
+
+    /// Token ids, `[rows, columns]`, row-major.
+    pub fn ids(&self) -> &[i32] {
+        &self.ids
+    }
+
+    /// 1 for a token, 0 for padding, `[rows, columns]`.
+    pub fn mask(&self) -> &[i32] {
+        &self.mask
+    }
+
+    /// Tokens of each text, padding left out.
+    pub fn lengths(&self) -> &[usize] {
+        &self.lengths
+    }
+
+    /// Number of texts.
+    pub fn rows(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// Tokens of the longest text.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// The last hidden state of every token of a batch, padding included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HiddenStates {
+    /// `[rows, columns, width]`, row-major.
+    pub data: Vec<f32>,
+    /// Tokens of each row, padding included.
+    pub columns: usize,
+    /// Width of one state.
+    pub width: usize,
+}
+
+impl HiddenStates {
+    /// The states of one text, `[columns, width]`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        let size = self.columns * self.width;
+        self.data.get(row * size..(row + 1) * size).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_padded_to_the_longest() {
+        let batch = TokenBatch::new([&[7, 8, 9][..], &[5][..]]);
+        assert_eq!(batch.ids(), [7, 8, 9, 5, 0, 0]);
+        assert_eq!(batch.mask(), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(batch.lengths(), [3, 1]);
+        assert_eq!((batch.rows(), batch.columns()), (2, 3));
+    }
+
+    #[test]
+    fn no_texts_make_an_empty_batch() {
+        let batch = TokenBatch::new([]);
+        assert_eq!((batch.rows(), batch.columns()), (0, 0));
+    }
+}

@@ -1,0 +1,128 @@
+//! The built-in backend: the best sentences of the passages, quoted. It cannot invent.
+
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::rank::{candidates, select};
+use super::sentences::sentences;
+use super::{Citation, Finish, GenerateError, Generator, GeneratorModel, Piece, Request, Summary};
+use crate::batch::Lane;
+use crate::batcher::BatchError;
+use crate::runtime::{EmbedError, EncoderRuntime};
+
+/// The name by which requests choose this backend.
+pub const EXTRACTIVE: &str = "extractive";
+
+/// How many sentences are compared with the query by meaning; the rest have too few of its
+/// words. Each costs a forward pass of a sentence's length.
+const MOST_CANDIDATES: usize = 10;
+
+/// What is said when no sentence fits.
+const NOT_IN_PASSAGES: &str = "The passages that were found do not answer this.";
+
+/// Quotes sentences, ranked by the query's words and by the encoder.
+pub struct Extractive {
+    encoder: Arc<EncoderRuntime>,
+}
+
+impl Extractive {
+    /// Ranks with this encoder.
+    pub fn new(encoder: Arc<EncoderRuntime>) -> Self {
+        Self { encoder }
+    }
+}
+
+impl Generator for Extractive {
+    fn name(&self) -> &str {
+        EXTRACTIVE
+    }
+
+    fn model(&self) -> GeneratorModel {
+        GeneratorModel::of_bundle(self.encoder.model())
+    }
+
+    fn answers_without_passages(&self) -> bool {
+        false
+    }
+
+    fn generate(&self, request: Request) -> BoxStream<'static, Result<Piece, GenerateError>> {
+        let encoder = Arc::clone(&self.encoder);
+        stream::once(async move {
+            match answer(&encoder, &request).await {
+                Ok(pieces) => pieces.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        })
+        .flat_map(stream::iter)
+        .boxed()
+    }
+}
+
+async fn answer(encoder: &EncoderRuntime, request: &Request) -> Result<Vec<Piece>, GenerateError> {
+    let split = request.passages.iter().enumerate().flat_map(|(index, passage)| {
+        sentences(&passage.text).into_iter().map(move |range| (index, &passage.text[range]))
+    });
+    let candidates = candidates(&request.query, split, MOST_CANDIDATES);
+    if candidates.is_empty() {
+        return Ok(nothing_found());
+    }
+    let mut texts = vec![request.query.as_str()];
+    texts.extend(candidates.iter().map(|candidate| candidate.text));
+    let embedded = encoder.embed(&texts, Lane::Query, request.deadline, &request.span).await?;
+    let (query, sentences) = embedded.texts.split_first().ok_or(EmbedError::Batch(BatchError::Stopped))?;
+    let similarities: Vec<f32> =
+        sentences.iter().map(|sentence| query.vector.iter().zip(&sentence.vector).map(|(a, b)| a * b).sum()).collect();
+    let chosen = select(&candidates, &similarities);
+    if chosen.is_empty() {
+        return Ok(nothing_found());
+    }
+    let quotes = chosen.iter().map(|candidate| (request.passages[candidate.passage].number, candidate.text));
+    Ok(quoted(quotes))
+}
+
+fn nothing_found() -> Vec<Piece> {
+    vec![Piece::Text(NOT_IN_PASSAGES.to_owned()), summary(Finish::NotInPassages)]
+}
+
+/// Writes each quote, its citation mark, and the citation itself.
+fn quoted<'a>(quotes: impl Iterator<Item = (u32, &'a str)>) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut written = 0;
+    for (passage, quote) in quotes {
+        // Line ends belong to the source's layout, not to the sentence.
+        let shown = quote.split_whitespace().collect::<Vec<_>>().join(" ");
+        let separator = if pieces.is_empty() { "" } else { " " };
+        let text = format!("{separator}{shown} [{passage}]");
+        let start = written + separator.len() as u32;
+        let end = start + shown.chars().count() as u32;
+        written += text.chars().count() as u32;
+        pieces.push(Piece::Text(text));
+        pieces.push(Piece::Citation(Citation { passage, answer: start..end, quote: quote.to_owned() }));
+    }
+    pieces.push(summary(Finish::Stop));
+    pieces
+}
+
+fn summary(finish: Finish) -> Piece {
+    Piece::Summary(Summary { finish, input_tokens: 0, output_tokens: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_bear_their_marks_and_places() {
+        let pieces = quoted([(2, "Été\n arrive."), (1, "It is hot.")].into_iter());
+        let text: String =
+            pieces.iter().filter_map(|p| if let Piece::Text(text) = p { Some(text.as_str()) } else { None }).collect();
+        assert_eq!(text, "Été arrive. [2] It is hot. [1]");
+        let characters: Vec<char> = text.chars().collect();
+        for (piece, expected) in [(&pieces[1], "Été arrive."), (&pieces[3], "It is hot.")] {
+            let Piece::Citation(citation) = piece else { panic!("{piece:?}") };
+            let range = citation.answer.start as usize..citation.answer.end as usize;
+            assert_eq!(characters[range].iter().collect::<String>(), expected);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The model host: versioned bundles of models, and what they compute.
+//!
+//! A request for a vector or an intent passes the tokenizer, a bounded queue with two lanes,
+//! and a forward pass that it shares with others of its length. [`start`] runs the service;
+//! [`pull`] and [`intent::fit`] make the bundles that it serves.
+
+#![forbid(unsafe_code)]
+
+mod batch;
+pub mod batcher;
+pub mod bundle;
+pub mod encoder;
+pub mod engine;
+pub mod generate;
+mod grpc;
+pub mod intent;
+mod models;
+pub mod onnx;
+mod options;
+mod pooling;
+pub mod pull;
+mod runtime;
+mod service;
+mod start;
+pub mod tokenize;
+mod trace;
+
+pub use batch::{Lane, Limits};
+pub use generate::OpenAiOptions;
+pub use grpc::SERVICE_NAME;
+pub use options::{DEFAULT_PORT, MAX_TEXTS, Options};
+pub use start::{StartError, start};
+pub use trace::RequestTrace;

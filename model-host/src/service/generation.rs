@@ -1,0 +1,171 @@
+//! A generation from request to stream of events.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use futures::stream::{BoxStream, StreamExt};
+use tracing::Span;
+use trivium_proto::model::v1 as proto;
+use trivium_service_kit::telemetry::capture_content;
+use trivium_service_kit::{Error, Reason, validate};
+
+use super::wire;
+use crate::generate::{Finish, GenerateError, Generator, Passage, Piece, Request};
+use crate::trace::chat_span;
+
+/// The most passages of one request.
+const MAX_PASSAGES: usize = 64;
+/// The longest passage, in code points.
+const MAX_PASSAGE_CHARS: usize = 65_536;
+
+/// Checks a request's fields.
+pub(super) fn check(request: &proto::GenerateRequest) -> Result<(), Error> {
+    validate::query("query", &request.query)?;
+    validate::not_served("earlier_turns", !request.earlier_turns.is_empty())?;
+    if request.passages.len() > MAX_PASSAGES {
+        let message = format!("passages has {} items; the limit is {MAX_PASSAGES}", request.passages.len());
+        return Err(Error::new(Reason::FieldOutOfRange, message).with_field("passages"));
+    }
+    let mut numbers = BTreeSet::new();
+    for (index, passage) in request.passages.iter().enumerate() {
+        let field = |name: &str| format!("passages[{index}].{name}");
+        if passage.number == 0 || !numbers.insert(passage.number) {
+            let field = field("number");
+            let message = format!("{field} is {}; numbers must be at least 1, each once", passage.number);
+            return Err(Error::new(Reason::FieldInvalid, message).with_field(field));
+        }
+        if passage.text.len() > MAX_PASSAGE_CHARS && passage.text.chars().count() > MAX_PASSAGE_CHARS {
+            let field = field("text");
+            let message = format!("{field} is longer than {MAX_PASSAGE_CHARS} code points");
+            return Err(Error::new(Reason::FieldOutOfRange, message).with_field(field));
+        }
+    }
+    Ok(())
+}
+
+/// Starts a checked request on a backend. The span lives as long as the stream.
+pub(super) fn start(
+    generator: &dyn Generator,
+    request: proto::GenerateRequest,
+    deadline: Instant,
+) -> BoxStream<'static, Result<proto::GenerateResponse, Error>> {
+    let max_output_tokens = (request.max_output_tokens > 0).then_some(request.max_output_tokens);
+    let model = generator.model();
+    let span = chat_span(&model, generator.name(), max_output_tokens);
+    if capture_content() {
+        span.record("input.value", &request.query);
+    }
+    let mut answer = Answer {
+        generator: generator.name().to_owned(),
+        model: wire::generator_model(model),
+        span: span.clone(),
+        started: Instant::now(),
+        text: None,
+    };
+    let passages = request.passages.into_iter().map(|passage| Passage {
+        number: passage.number,
+        title: passage.title,
+        text: passage.text,
+    });
+    let request = Request {
+        query: request.query,
+        passages: passages.collect(),
+        max_output_tokens,
+        deadline: Some(deadline),
+        span,
+    };
+    generator.generate(request).map(move |piece| answer.event(piece)).boxed()
+}
+
+/// An answer on its way out.
+struct Answer {
+    generator: String,
+    model: proto::ModelRef,
+    span: Span,
+    started: Instant,
+    /// What was sent, from the first piece on; empty unless content is captured.
+    text: Option<String>,
+}
+
+impl Answer {
+    fn event(&mut self, piece: Result<Piece, GenerateError>) -> Result<proto::GenerateResponse, Error> {
+        use proto::generate_response::Event;
+        let event = match piece {
+            Ok(Piece::Text(text)) => {
+                self.record_text(&text);
+                Event::Text(text)
+            }
+            Ok(Piece::Citation(citation)) => Event::Citation(proto::Citation {
+                passage_number: citation.passage,
+                answer_start: citation.answer.start,
+                answer_end: citation.answer.end,
+                quote: citation.quote,
+            }),
+            Ok(Piece::Summary(summary)) => Event::Summary(self.summary(&summary)),
+            Err(error) => {
+                let error = catalogue(error);
+                self.span.record("otel.status_code", "ERROR");
+                self.span.record("error.type", error.reason().as_str());
+                return Err(error);
+            }
+        };
+        Ok(proto::GenerateResponse { event: Some(event) })
+    }
+
+    fn record_text(&mut self, piece: &str) {
+        if self.text.is_none() {
+            self.span.record("gen_ai.response.time_to_first_chunk", self.started.elapsed().as_secs_f64());
+        }
+        let text = self.text.get_or_insert_default();
+        if capture_content() {
+            text.push_str(piece);
+        }
+    }
+
+    fn summary(&self, summary: &crate::generate::Summary) -> proto::GenerationSummary {
+        let (finish_reason, name) = match summary.finish {
+            Finish::Stop => (proto::FinishReason::Stop, "stop"),
+            Finish::Length => (proto::FinishReason::Length, "length"),
+            Finish::NotInPassages => (proto::FinishReason::NotInPassages, "not_in_passages"),
+        };
+        self.span.record("gen_ai.response.finish_reasons", name);
+        let (input_tokens, output_tokens) = (summary.input_tokens, summary.output_tokens);
+        // A backend that does not count reports 0, which is no fact to record.
+        if input_tokens > 0 || output_tokens > 0 {
+            for (field, tokens) in [
+                ("gen_ai.usage.input_tokens", input_tokens),
+                ("gen_ai.usage.output_tokens", output_tokens),
+                ("llm.token_count.prompt", input_tokens),
+                ("llm.token_count.completion", output_tokens),
+                ("llm.token_count.total", input_tokens.saturating_add(output_tokens)),
+            ] {
+                self.span.record(field, tokens);
+            }
+        }
+        if let (true, Some(text)) = (capture_content(), &self.text) {
+            self.span.record("output.value", text);
+        }
+        proto::GenerationSummary {
+            generator: self.generator.clone(),
+            model: Some(self.model.clone()),
+            finish_reason: finish_reason.into(),
+            usage: Some(proto::TokenUsage { input_tokens, output_tokens }),
+        }
+    }
+}
+
+/// The catalogue's error for an answer that failed.
+fn catalogue(error: GenerateError) -> Error {
+    let message = error.to_string();
+    match error {
+        GenerateError::Embed(error) => wire::embed_error(error),
+        GenerateError::RateLimited { retry_after, .. } => {
+            Error::new(Reason::GeneratorFailed, message).with_retry_after(retry_after.unwrap_or(wire::RETRY_AFTER))
+        }
+        GenerateError::Unreachable { .. }
+        | GenerateError::Status { .. }
+        | GenerateError::Malformed { .. }
+        | GenerateError::Cut { .. }
+        | GenerateError::Silent { .. } => Error::new(Reason::GeneratorFailed, message),
+    }
+}

@@ -1,0 +1,138 @@
+//! Between this crate's types and the contract's messages. Pure.
+
+use std::time::Duration;
+
+use trivium_proto::model::v1 as proto;
+use trivium_service_kit::{Error, Reason, deadline};
+
+use crate::batch::Lane;
+use crate::batcher::BatchError;
+use crate::bundle::{Bundle, BundleSummary, ModelRef, ModelSpec};
+use crate::generate::{Generator, GeneratorModel};
+use crate::intent::Decision;
+use crate::runtime::{EmbedError, TextVector, Timings};
+
+/// How many labels besides the first a decision names.
+const RUNNERS_UP: usize = 5;
+
+/// When a caller that met a full queue should come again: about the time of a few batches.
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+pub(super) fn model_ref(model: &ModelRef) -> proto::ModelRef {
+    proto::ModelRef { name: model.name.to_string(), version: model.version.to_string() }
+}
+
+/// A generator's model. Servers name no versions, and the contract promises one.
+pub(super) fn generator_model(model: GeneratorModel) -> proto::ModelRef {
+    let version = if model.version.is_empty() { "unversioned".to_owned() } else { model.version };
+    proto::ModelRef { name: model.name, version }
+}
+
+/// The name and version that a request asks for, if it does.
+pub(super) fn asked(model: Option<&proto::ModelRef>) -> Option<(&str, &str)> {
+    model.map(|model| (model.name.as_str(), model.version.as_str()))
+}
+
+pub(super) fn lane(priority: i32) -> Result<Lane, Error> {
+    match proto::EmbedPriority::try_from(priority) {
+        Ok(proto::EmbedPriority::Query) => Ok(Lane::Query),
+        Ok(proto::EmbedPriority::Bulk | proto::EmbedPriority::Unspecified) => Ok(Lane::Bulk),
+        Err(_) => {
+            let message = format!("priority is {priority}; it must be one of EmbedPriority");
+            Err(Error::new(Reason::FieldInvalid, message).with_field("priority"))
+        }
+    }
+}
+
+/// Sizes in messages have 32 bits; none here comes near.
+pub(super) fn count(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+pub(super) fn timings(timings: Timings) -> proto::ComputeTimings {
+    proto::ComputeTimings {
+        queue_ms: milliseconds(timings.queue),
+        tokenize_ms: milliseconds(timings.tokenize),
+        forward_ms: milliseconds(timings.forward),
+    }
+}
+
+/// Adds a forward pass to a response: times add up, and its tokens are the query's.
+pub(super) fn add_pass(response: &mut proto::AnalyzeResponse, vector: &TextVector, pass: Timings) {
+    let total = response.timings.get_or_insert_default();
+    let pass = timings(pass);
+    total.queue_ms += pass.queue_ms;
+    total.tokenize_ms += pass.tokenize_ms;
+    total.forward_ms += pass.forward_ms;
+    response.tokens = count(vector.tokens);
+    response.truncated = vector.truncated;
+}
+
+pub(super) fn query_vector(model: &ModelRef, values: Vec<f32>) -> proto::QueryVector {
+    proto::QueryVector { embedder: Some(model_ref(model)), values }
+}
+
+pub(super) fn embedding(vector: TextVector) -> proto::Embedding {
+    proto::Embedding { values: vector.vector, tokens: count(vector.tokens), truncated: vector.truncated }
+}
+
+pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
+    proto::Intent {
+        label: decision.label().to_owned(),
+        confidence: f64::from(decision.confidence()),
+        margin: f64::from(decision.margin),
+        threshold: f64::from(decision.threshold),
+        out_of_scope: decision.out_of_scope,
+        runners_up: decision
+            .ranking
+            .into_iter()
+            .skip(1)
+            .take(RUNNERS_UP)
+            .map(|(label, probability)| proto::IntentScore { label, probability: f64::from(probability) })
+            .collect(),
+        model: Some(model_ref(model)),
+    }
+}
+
+pub(super) fn model(summary: &BundleSummary, bundle: &Bundle, serving: bool) -> proto::Model {
+    let aliases = if summary.production { vec!["production".to_owned()] } else { Vec::new() };
+    let mut model =
+        proto::Model { model: Some(model_ref(&summary.model)), serving, aliases, ..proto::Model::default() };
+    match &bundle.manifest().model {
+        ModelSpec::Encoder(spec) => {
+            model.set_kind(proto::ModelKind::Encoder);
+            model.dimension = count(spec.dimension);
+            model.max_tokens = count(spec.max_tokens);
+        }
+        ModelSpec::Intent(spec) => {
+            model.set_kind(proto::ModelKind::Intent);
+            model.labels.clone_from(&spec.labels);
+            model.out_of_scope_label = spec.out_of_scope_label.clone().unwrap_or_default();
+        }
+    }
+    model
+}
+
+pub(super) fn generator(generator: &dyn Generator) -> proto::Model {
+    let model = proto::ModelRef { name: generator.name().to_owned(), version: generator_model(generator.model()).name };
+    let mut described = proto::Model { model: Some(model), serving: true, ..proto::Model::default() };
+    described.set_kind(proto::ModelKind::Generator);
+    described
+}
+
+/// The catalogue's error for a text that was not embedded.
+pub(super) fn embed_error(error: EmbedError) -> Error {
+    match error {
+        EmbedError::Tokenize(error) => Error::new(Reason::FieldInvalid, error.to_string()),
+        EmbedError::Batch(BatchError::Overloaded { .. }) => {
+            Error::new(Reason::Overloaded, error.to_string()).with_retry_after(RETRY_AFTER)
+        }
+        EmbedError::Batch(BatchError::Expired) => deadline::exceeded("the wait for an engine"),
+        EmbedError::Batch(BatchError::Stopped) => Error::new(Reason::ShuttingDown, error.to_string()),
+        EmbedError::Batch(BatchError::Engine(_)) => Error::new(Reason::Internal, error.to_string()),
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,14 @@
+//! The model host through its public interfaces: real graphs, the real engine, real files,
+//! real gRPC.
+
+#![allow(clippy::unwrap_used, reason = "tests say what they expect by failing")]
+
+mod batching;
+mod bundles;
+mod grpc;
+mod intents;
+mod minilm;
+mod onnx;
+mod openai;
+mod pulling;
+mod support;
