@@ -1,0 +1,179 @@
+//! Collections: their files, their one writer, and the pair of snapshots that searches read.
+
+mod catalog;
+mod catchup;
+mod derive;
+mod directory;
+mod files;
+mod plan;
+mod publish;
+mod spec;
+mod writer;
+
+use crate::lexical::{LexicalError, LexicalOptions};
+use crate::vector::{TableCaches, VectorError, VectorTable};
+use directory::Directory;
+use publish::Shared;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use writer::WriterHandle;
+
+pub use catalog::Catalog;
+pub use directory::DocumentEntry;
+pub use plan::{Change, PreparedDocument, Tally};
+pub use publish::{Located, Published};
+pub use spec::{CollectionSpec, EmbedderRef, NameError, check_name};
+pub use writer::{WriteError, Written};
+
+/// How collections are kept.
+#[derive(Debug, Clone)]
+pub struct CollectionOptions {
+    /// The lexical index.
+    pub lexical: LexicalOptions,
+    /// Caches of the vector tables.
+    pub caches: TableCaches,
+    /// Budget of the vectors that each collection holds in memory, in bytes; a collection above it is searched through
+    /// its table.
+    pub exact_vectors_bytes: u64,
+    /// Requests that may wait for the writer of one collection.
+    pub write_queue: usize,
+    /// Rows above which no further waiting request joins a commit.
+    pub commit_rows: usize,
+}
+
+/// Why a collection, or the folder that holds them, could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectionError {
+    /// The vector table.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// The lexical index.
+    #[error(transparent)]
+    Lexical(#[from] LexicalError),
+    /// A file or folder.
+    #[error("{action} {}: {source}", path.display())]
+    Files {
+        /// What could not be done, for instance "cannot write".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The collection's description cannot be read.
+    #[error("{} is no description of a collection: {reason}", path.display())]
+    BadSpec {
+        /// The description.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A newer version of this program wrote the folder.
+    #[error("{} has format {found}, and this program knows formats up to {known}", path.display())]
+    NewerFormat {
+        /// The description.
+        path: PathBuf,
+        /// The format that it names.
+        found: u32,
+        /// The newest format that is known here.
+        known: u32,
+    },
+    /// Another process holds the data folder.
+    #[error("the data folder {} is in use by another process", folder.display())]
+    InUse {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// There is a collection of that name, made otherwise.
+    #[error("there is a collection {name:?} already")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// There is no collection of that name.
+    #[error("there is no collection {name:?}")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// Something derived from the table was brought up to date, and does not hold the table's rows all the same.
+    #[error("the table holds {vector_rows} rows at version {version}, and {what} holds {derived_rows}")]
+    OutOfStep {
+        /// Live rows of the vector table.
+        vector_rows: u64,
+        /// What was derived from it.
+        what: &'static str,
+        /// Rows of that.
+        derived_rows: u64,
+        /// The version of the table.
+        version: u64,
+    },
+    /// A blocking task was cut short, which happens only when the process ends.
+    #[error("a background task was cut short: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// An open collection. All reads go through [`Collection::published`]; all writes through its one writer.
+#[derive(Debug)]
+pub struct Collection {
+    spec: CollectionSpec,
+    shared: Arc<Shared>,
+    writer: WriterHandle,
+}
+
+impl Collection {
+    /// Opens the collection in `folder`, brings its lexical index in step with its table, and starts its writer.
+    ///
+    /// # Errors
+    /// The table cannot be read, or the lexical index cannot be made.
+    pub async fn open(folder: &Path, options: &CollectionOptions) -> Result<Self, CollectionError> {
+        let spec = CollectionSpec::read(&folder.join(files::SPEC))?;
+        let table = VectorTable::open(&folder.join(&spec.table), spec.layout(), &options.caches).await?;
+        let keys = table.scan_keys().await?;
+        let directory = Directory::from_keys(&keys);
+        let lexical_folder = folder.join(files::LEXICAL);
+        let caught_up = catchup::catch_up(&table, &keys, &lexical_folder, &options.lexical).await?;
+        caught_up.report.log(&spec.name);
+        let vectors = table.load_exact(options.exact_vectors_bytes).await?;
+        let published = Published::new(table.clone(), caught_up.index.searcher(), vectors, &directory);
+        let shared = Arc::new(Shared::new(published, directory));
+        let writer = writer::start(spec.name.clone(), lexical_folder, options, shared.clone(), table, caught_up.index);
+        Ok(Self { spec, shared, writer })
+    }
+
+    /// What the collection was made as.
+    pub fn spec(&self) -> &CollectionSpec {
+        &self.spec
+    }
+
+    /// The pair of snapshots that holds every acknowledged write. Hold it for one search, and no longer.
+    pub fn published(&self) -> Arc<Published> {
+        self.shared.published()
+    }
+
+    /// Where the rows of these documents are, with the snapshots in which they are there.
+    pub fn locate(&self, document_ids: &[String]) -> Located {
+        self.shared.locate(document_ids)
+    }
+
+    /// Hands changes to the writer and waits until they are published.
+    ///
+    /// # Errors
+    /// [`WriteError::Closed`] when the collection was deleted or the process ends, [`WriteError::Failed`] when nothing
+    /// could be written; the same changes may then be tried again.
+    pub async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
+        self.writer.write(changes).await
+    }
+
+    /// Whether the collection takes no more writes, because it was deleted or the process ends.
+    pub fn is_closed(&self) -> bool {
+        self.writer.is_closed()
+    }
+
+    /// Finishes the writes that wait, and takes no more.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}

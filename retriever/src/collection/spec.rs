@@ -1,0 +1,172 @@
+//! What a collection was made as, and the file that says so.
+
+use super::{CollectionError, files};
+use crate::metadata::MetadataField;
+use crate::vector::TableLayout;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Format of the description and of the folder around it. A program refuses formats that it does not know.
+const FORMAT: u32 = 1;
+/// Longest name of a collection, in bytes.
+const MAX_NAME_BYTES: usize = 63;
+
+/// One version of one encoder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderRef {
+    /// Name of the bundle.
+    pub name: String,
+    /// Version of the bundle.
+    pub version: String,
+}
+
+/// What a collection was made as. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectionSpec {
+    format: u32,
+    /// The collection's name, which is its folder's name as well.
+    pub name: String,
+    /// Folder of the vector table. It is named anew for each table, so that no cache takes one for another.
+    pub table: String,
+    /// Length of the vectors.
+    pub dimension: usize,
+    /// BCP 47 tag of the language of documents that name none.
+    pub language: String,
+    /// The encoder of the vectors.
+    pub embedder: EmbedderRef,
+    /// Declared metadata fields.
+    #[serde(default)]
+    pub metadata_fields: Vec<MetadataField>,
+}
+
+/// A name that no collection can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to {MAX_NAME_BYTES} lower-case letters, digits, \"-\" and \"_\", beginning with a letter or digit")]
+pub struct NameError;
+
+/// Checks the name of a collection. A good name is a safe folder name.
+///
+/// # Errors
+/// Any character beyond lower-case ASCII letters, digits, `-` and `_`, a first one that is neither letter nor digit,
+/// and any length beyond 1 to 63.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let starts_well = name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+    let goes_on_well = name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+    if starts_well && goes_on_well && name.len() <= MAX_NAME_BYTES { Ok(()) } else { Err(NameError) }
+}
+
+impl CollectionSpec {
+    /// Describes a collection to be, with a table of its own.
+    pub fn new(name: &str, embedder: EmbedderRef, dimension: usize, metadata_fields: Vec<MetadataField>) -> Self {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            format: FORMAT,
+            name: name.to_owned(),
+            table: format!("table-{}.lance", &unique[..12]),
+            dimension,
+            language: "en".to_owned(),
+            embedder,
+            metadata_fields,
+        }
+    }
+
+    /// Whether both describe the same collection, wherever their tables are.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let described = |spec: &Self| Self { table: String::new(), ..spec.clone() };
+        described(self) == described(other)
+    }
+
+    /// Columns of the collection's table.
+    pub fn layout(&self) -> TableLayout {
+        TableLayout { dimension: self.dimension, fields: self.metadata_fields.clone() }
+    }
+
+    /// Reads a description.
+    ///
+    /// # Errors
+    /// A file that is missing, wrong, or of a newer format.
+    pub fn read(path: &Path) -> Result<Self, CollectionError> {
+        let text = files::read(path)?;
+        let bad = |reason: String| CollectionError::BadSpec { path: path.to_owned(), reason };
+        // The format is read by itself first: a newer one may have keys that this program does not know.
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;
+        let found = table.get("format").and_then(toml::Value::as_integer).and_then(|format| u32::try_from(format).ok());
+        match found {
+            None => return Err(bad("it names no format".to_owned())),
+            Some(found) if found > FORMAT => {
+                return Err(CollectionError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
+            }
+            Some(_) => {}
+        }
+        let spec: Self = table.try_into().map_err(|error: toml::de::Error| bad(error.message().to_owned()))?;
+        // The name of the table becomes a path, so it must not lead anywhere else.
+        let plain = Path::new(&spec.table).file_name().is_some_and(|name| name == spec.table.as_str());
+        if plain { Ok(spec) } else { Err(bad("its table is no plain folder name".to_owned())) }
+    }
+
+    /// Writes the description, durably.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), CollectionError> {
+        let bad =
+            |error: toml::ser::Error| CollectionError::BadSpec { path: path.to_owned(), reason: error.to_string() };
+        files::write_durably(path, &toml::to_string(self).map_err(bad)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::MetadataType;
+
+    fn spec() -> CollectionSpec {
+        let embedder = EmbedderRef { name: "minilm".into(), version: "1".into() };
+        let fields = vec![MetadataField { name: "lang".into(), kind: MetadataType::StringList }];
+        CollectionSpec::new("docs", embedder, 384, fields)
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let longest = "a".repeat(63);
+        for name in ["a", "0", "docs", "my-docs_2", longest.as_str()] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        let too_long = "a".repeat(64);
+        for name in ["", "-a", "_a", ".a", "A", "a b", "a/b", "..", "ä", too_long.as_str()] {
+            assert_eq!(check_name(name), Err(NameError), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_description_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(files::SPEC);
+        spec().write(&path).unwrap();
+        let read = CollectionSpec::read(&path).unwrap();
+        assert!(read.same_as(&spec()));
+        assert_ne!(read.table, spec().table);
+    }
+
+    #[test]
+    fn what_is_no_description_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(files::SPEC);
+        let good = toml::to_string(&spec()).unwrap();
+        let cases = [
+            (good.replace("format = 1", "format = 2"), "format 2"),
+            (good.replace("format = 1", ""), "names no format"),
+            (good.replace("dimension = 384", "dimension = \"x\""), "expected usize"),
+            (good.replace("table-", "../table-"), "plain folder name"),
+            (format!("surprise = 1\n{good}"), "unknown field"),
+            ("{".to_owned(), "no description"),
+        ];
+        for (text, expected) in cases {
+            std::fs::write(&path, text).unwrap();
+            let message = CollectionSpec::read(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The one writer of a collection.
+//!
+//! Requests that arrive while a commit runs wait in a bounded queue and go into the next commit together. Each commit
+//! goes the same way: the vector table first, which makes it durable; then the lexical index, with the row ids that the
+//! table gave; then both are shown to readers as one pair; then the requests are answered. Whatever goes wrong on the
+//! way is put right by reading the table anew and catching up, so that no answer is given for what readers cannot see.
+
+use super::catchup::{self, LEXICAL, check_count};
+use super::derive::{self, LexicalChange};
+use super::directory::{Directory, DocumentEntry};
+use super::plan::{Change, GroupPlan, PreparedDocument, Tally, Verdict, plan};
+use super::publish::{Published, Shared};
+use super::{CollectionError, CollectionOptions};
+use crate::lexical::{LexicalIndex, LexicalOptions};
+use crate::vector::{ChunkRow, ExactVectors, RowPlace, VectorTable};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// What became of a write request.
+#[derive(Debug)]
+pub enum Written {
+    /// It took effect, and readers see it.
+    Published {
+        /// The state that holds it.
+        published: Arc<Published>,
+        /// What it changed.
+        tally: Tally,
+    },
+    /// Documents that it wanted kept changed meanwhile, and nothing took effect. Prepare those, and write again.
+    Stale {
+        /// All changes of the request.
+        changes: Vec<Change>,
+        /// The documents to prepare.
+        document_ids: BTreeSet<String>,
+    },
+}
+
+/// Why a write request was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WriteError {
+    /// The collection takes no more writes: it was deleted, or the process ends.
+    #[error("the collection takes no more writes")]
+    Closed,
+    /// The write failed. It is not known to have happened; writing the same again is safe.
+    #[error("the write failed: {0}")]
+    Failed(Arc<CollectionError>),
+}
+
+type Answer = oneshot::Sender<Result<Written, WriteError>>;
+
+struct Request {
+    changes: Vec<Change>,
+    answer: Answer,
+}
+
+/// The way to a collection's writer.
+#[derive(Debug)]
+pub(super) struct WriterHandle {
+    /// Empty once the collection is closed.
+    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl WriterHandle {
+    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.send(Request { changes, answer }).await.map_err(|_| WriteError::Closed)?;
+        // The clone would keep the writer alive until the answer, which the writer gives before it ends.
+        drop(queue);
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    pub(super) async fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "writer of a collection was cut short");
+        }
+    }
+}
+
+/// Starts the writer of a collection.
+pub(super) fn start(
+    collection: String,
+    lexical_folder: PathBuf,
+    options: &CollectionOptions,
+    shared: Arc<Shared>,
+    table: VectorTable,
+    index: LexicalIndex,
+) -> WriterHandle {
+    let (queue, requests) = mpsc::channel(options.write_queue.max(1));
+    let writer = Writer {
+        collection,
+        lexical_folder,
+        lexical_options: options.lexical.clone(),
+        exact_vectors_bytes: options.exact_vectors_bytes,
+        commit_rows: options.commit_rows,
+        shared,
+        requests,
+        table,
+        index: Some(index),
+    };
+    let task = tokio::spawn(writer.run());
+    WriterHandle { queue: Mutex::new(Some(queue)), task: tokio::sync::Mutex::new(Some(task)) }
+}
+
+struct Writer {
+    collection: String,
+    lexical_folder: PathBuf,
+    lexical_options: LexicalOptions,
+    exact_vectors_bytes: u64,
+    commit_rows: usize,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    /// The newest version that this writer knows.
+    table: VectorTable,
+    /// Empty after a failure, until the next recovery.
+    index: Option<LexicalIndex>,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some(first) = self.requests.recv().await {
+            let (changes, answers) = self.gather(first);
+            let outcome = self.write(changes).await;
+            answer(outcome, answers);
+        }
+        // Whoever waits for the writer's end may move or remove the folder next.
+        if let Some(index) = self.index.take()
+            && let Err(error) = derive::close(index).await
+        {
+            tracing::warn!(collection = self.collection, error = &error as &dyn std::error::Error, "a merge failed");
+        }
+    }
+
+    /// Takes what waits already, up to the limit of one commit.
+    fn gather(&mut self, first: Request) -> (Vec<Vec<Change>>, Vec<Answer>) {
+        let mut rows = rows_of(&first.changes);
+        let mut changes = vec![first.changes];
+        let mut answers = vec![first.answer];
+        while rows < self.commit_rows {
+            let Ok(next) = self.requests.try_recv() else { break };
+            rows += rows_of(&next.changes);
+            changes.push(next.changes);
+            answers.push(next.answer);
+        }
+        (changes, answers)
+    }
+
+    async fn write(&mut self, requests: Vec<Vec<Change>>) -> Result<(Arc<Published>, Vec<Verdict>), CollectionError> {
+        if self.index.is_none() {
+            self.recover().await?;
+        }
+        let mut group = self.shared.with_directory(|directory| plan(directory, requests));
+        let verdicts = std::mem::take(&mut group.verdicts);
+        if group.is_empty() {
+            return Ok((self.shared.published(), verdicts));
+        }
+        let published = match self.commit(group).await {
+            Ok(published) => published,
+            Err(Failure { committed, error }) => {
+                tracing::error!(
+                    collection = self.collection,
+                    committed,
+                    error = &error as &dyn std::error::Error,
+                    "commit failed"
+                );
+                self.index = None;
+                let recovered = self.recover().await;
+                match committed {
+                    // The table holds the write, and now readers see it.
+                    true => recovered?,
+                    false => return Err(error),
+                }
+            }
+        };
+        Ok((published, verdicts))
+    }
+
+    async fn commit(&mut self, group: GroupPlan) -> Result<Arc<Published>, Failure> {
+        let deleted = self.shared.with_directory(|directory| places_of(directory, &group.removed));
+        let documents = documents_of(&group.written);
+        let rows: Vec<ChunkRow> = group.written.into_iter().flat_map(|document| document.rows).collect();
+        let committed = self.table.commit(&rows, &deleted).await.map_err(|error| Failure::before(error.into()))?;
+        self.table = committed.table;
+        let deleted: Vec<u64> = deleted.iter().map(|place| place.row_id).collect();
+        let vectors = self.changed_vectors(&deleted, &rows, &committed.places);
+        let added = rows.iter().zip(&committed.places).map(|(row, place)| derive::from_new_row(row, *place)).collect();
+        self.index_and_publish(LexicalChange { deleted, added }, vectors, |directory| {
+            group.removed.iter().for_each(|document_id| directory.remove(document_id));
+            insert_all(directory, documents, &committed.places);
+        })
+        .await
+        .map_err(Failure::after)
+    }
+
+    /// The vectors in memory after a commit; `None` once they exceed their budget.
+    fn changed_vectors(&self, deleted: &[u64], rows: &[ChunkRow], places: &[RowPlace]) -> Option<ExactVectors> {
+        let mut vectors = self.shared.published().vectors.clone()?;
+        let values = rows.iter().flat_map(|row| row.vector.iter().copied()).collect();
+        vectors.append(places.iter().map(|place| place.row_id).collect(), values);
+        vectors.delete(deleted);
+        let bytes = ExactVectors::bytes(vectors.live_rows(), self.table.layout().dimension);
+        if bytes > self.exact_vectors_bytes {
+            tracing::info!(collection = self.collection, bytes, "vectors exceed their budget and leave memory");
+            return None;
+        }
+        Some(vectors)
+    }
+
+    async fn index_and_publish(
+        &mut self,
+        change: LexicalChange,
+        vectors: Option<ExactVectors>,
+        edit: impl FnOnce(&mut Directory),
+    ) -> Result<Arc<Published>, CollectionError> {
+        let version = self.table.version();
+        let vector_rows = self.table.count_rows().await?;
+        let in_memory = vectors.as_ref().map_or(vector_rows, ExactVectors::live_rows);
+        check_count("the memory", in_memory, vector_rows, version)?;
+        // A recovery comes before every write without an index, so there is one.
+        let missing = CollectionError::OutOfStep { vector_rows, what: LEXICAL, derived_rows: 0, version };
+        let index = self.index.take().ok_or(missing)?;
+        let payload = derive::payload(&self.table, index.analyzer_hash(), vector_rows);
+        let index = derive::apply(index, change, payload).await?;
+        let searcher = index.searcher();
+        check_count(LEXICAL, searcher.num_docs(), vector_rows, version)?;
+        self.index = Some(index);
+        Ok(self.shared.publish(|directory| {
+            edit(directory);
+            Published::new(self.table.clone(), searcher, vectors, directory)
+        }))
+    }
+
+    /// Reads the table's newest version, derives everything else from it again, and publishes all.
+    async fn recover(&mut self) -> Result<Arc<Published>, CollectionError> {
+        let table = self.table.newest().await?;
+        let keys = table.scan_keys().await?;
+        let caught_up = catchup::catch_up(&table, &keys, &self.lexical_folder, &self.lexical_options).await?;
+        caught_up.report.log(&self.collection);
+        let vectors = table.load_exact(self.exact_vectors_bytes).await?;
+        let searcher = caught_up.index.searcher();
+        self.index = Some(caught_up.index);
+        self.table = table;
+        Ok(self.shared.publish(|directory| {
+            *directory = Directory::from_keys(&keys);
+            Published::new(self.table.clone(), searcher, vectors, directory)
+        }))
+    }
+}
+
+/// A commit that went wrong.
+struct Failure {
+    /// Whether the table is known to hold the write.
+    committed: bool,
+    error: CollectionError,
+}
+
+impl Failure {
+    fn before(error: CollectionError) -> Self {
+        Self { committed: false, error }
+    }
+
+    fn after(error: CollectionError) -> Self {
+        Self { committed: true, error }
+    }
+}
+
+fn answer(outcome: Result<(Arc<Published>, Vec<Verdict>), CollectionError>, answers: Vec<Answer>) {
+    // A request whose caller has left meanwhile is written all the same; its answer has nowhere to go.
+    match outcome {
+        Ok((published, verdicts)) => {
+            for (verdict, answer) in verdicts.into_iter().zip(answers) {
+                let written = match verdict {
+                    Verdict::Applies(tally) => Written::Published { published: published.clone(), tally },
+                    Verdict::Stale { changes, document_ids } => Written::Stale { changes, document_ids },
+                };
+                let _ = answer.send(Ok(written));
+            }
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                let _ = answer.send(Err(WriteError::Failed(error.clone())));
+            }
+        }
+    }
+}
+
+fn rows_of(changes: &[Change]) -> usize {
+    let rows = |change: &Change| match change {
+        Change::Put(document) => document.rows.len(),
+        Change::Keep { .. } | Change::Delete { .. } => 0,
+    };
+    changes.iter().map(rows).sum()
+}
+
+fn places_of(directory: &Directory, document_ids: &[String]) -> Vec<RowPlace> {
+    let entries = document_ids.iter().filter_map(|document_id| directory.get(document_id));
+    entries.flat_map(|entry| entry.rows.iter().copied()).collect()
+}
+
+/// What the directory has to know of documents whose rows are given away.
+struct NewDocument {
+    document_id: String,
+    hash: crate::hash::ContentHash,
+    rows: usize,
+}
+
+fn documents_of(written: &[PreparedDocument]) -> Vec<NewDocument> {
+    let document = |document: &PreparedDocument| NewDocument {
+        document_id: document.document_id.clone(),
+        hash: document.document_hash,
+        rows: document.rows.len(),
+    };
+    written.iter().map(document).collect()
+}
+
+/// Adds documents whose rows lie in `places` one after another.
+fn insert_all(directory: &mut Directory, documents: Vec<NewDocument>, places: &[RowPlace]) {
+    let mut places = places.iter().copied();
+    for document in documents {
+        let rows = places.by_ref().take(document.rows).collect();
+        directory.insert(document.document_id, DocumentEntry { hash: document.hash, rows });
+    }
+}

@@ -1,0 +1,133 @@
+//! The retriever as a gRPC service. Nothing is decided here: messages are turned into what the service takes, and back.
+
+mod convert;
+mod json;
+mod search;
+mod upsert;
+
+use crate::service::Retriever;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::sync::Arc;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use trivium_proto::retriever::v1::retriever_service_server::{RetrieverService, RetrieverServiceServer};
+use trivium_proto::retriever::v1::{
+    CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest, DeleteCollectionResponse,
+    DeleteDocumentsRequest, DeleteDocumentsResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
+    GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, SearchRequest, SearchResponse,
+    UpsertDocumentsRequest, UpsertDocumentsResponse,
+};
+use trivium_service_kit::{Deadline, validate};
+
+/// Most ids of one request.
+const MAX_IDS: u32 = 1_024;
+
+/// Serves a retriever.
+struct Grpc {
+    retriever: Arc<Retriever>,
+}
+
+/// The service's routes, and its full name for health checks. Messages of up to `max_message_bytes` go in and out.
+pub(crate) fn routes(retriever: Arc<Retriever>, max_message_bytes: usize) -> (Routes, &'static str) {
+    let service = RetrieverServiceServer::new(Grpc { retriever })
+        .max_decoding_message_size(max_message_bytes)
+        .max_encoding_message_size(max_message_bytes);
+    (Routes::new(service), RetrieverServiceServer::<Grpc>::NAME)
+}
+
+#[tonic::async_trait]
+impl RetrieverService for Grpc {
+    async fn create_collection(
+        &self,
+        request: Request<CreateCollectionRequest>,
+    ) -> Result<Response<CreateCollectionResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let wanted = convert::new_collection(request.into_inner())?;
+        let made = deadline.limit("making a collection", self.retriever.create_collection(wanted, deadline)).await??;
+        Ok(Response::new(CreateCollectionResponse { collection: Some(convert::collection(&made)) }))
+    }
+
+    async fn get_collection(
+        &self,
+        request: Request<GetCollectionRequest>,
+    ) -> Result<Response<GetCollectionResponse>, Status> {
+        let collection = self.retriever.collection("name", &request.get_ref().name)?;
+        Ok(Response::new(GetCollectionResponse { collection: Some(convert::collection(&collection)) }))
+    }
+
+    async fn list_collections(
+        &self,
+        _request: Request<ListCollectionsRequest>,
+    ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let collections =
+            self.retriever.collections().iter().map(|collection| convert::collection(collection)).collect();
+        Ok(Response::new(ListCollectionsResponse { collections }))
+    }
+
+    async fn delete_collection(
+        &self,
+        request: Request<DeleteCollectionRequest>,
+    ) -> Result<Response<DeleteCollectionResponse>, Status> {
+        self.retriever.delete_collection(&request.get_ref().name).await?;
+        Ok(Response::new(DeleteCollectionResponse {}))
+    }
+
+    type UpsertDocumentsStream = BoxStream<'static, Result<UpsertDocumentsResponse, Status>>;
+
+    async fn upsert_documents(
+        &self,
+        request: Request<Streaming<UpsertDocumentsRequest>>,
+    ) -> Result<Response<Self::UpsertDocumentsStream>, Status> {
+        // Without a deadline of its caller's, a stream lives for as long as there are documents.
+        let deadline = request.extensions().get().copied();
+        Ok(Response::new(upsert::run(self.retriever.clone(), request.into_inner(), deadline).boxed()))
+    }
+
+    async fn delete_documents(
+        &self,
+        request: Request<DeleteDocumentsRequest>,
+    ) -> Result<Response<DeleteDocumentsResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let DeleteDocumentsRequest { collection, document_ids } = request.into_inner();
+        check_count(&document_ids)?;
+        let work = self.retriever.delete_documents(&collection, document_ids);
+        let (published, deleted) = deadline.limit("deleting documents", work).await??;
+        let snapshot = Some(convert::snapshot(&collection, &published));
+        Ok(Response::new(DeleteDocumentsResponse { snapshot, deleted }))
+    }
+
+    async fn get_documents(
+        &self,
+        request: Request<GetDocumentsRequest>,
+    ) -> Result<Response<GetDocumentsResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let GetDocumentsRequest { collection, document_ids } = request.into_inner();
+        check_count(&document_ids)?;
+        let work = self.retriever.get_documents(&collection, &document_ids);
+        let documents = deadline.limit("reading documents", work).await??;
+        Ok(Response::new(GetDocumentsResponse {
+            snapshot: Some(convert::snapshot(&collection, &documents.published)),
+            documents: documents.found.into_iter().map(convert::stored_document).collect(),
+            missing_document_ids: documents.missing,
+        }))
+    }
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let request = request.into_inner();
+        let name = request.collection.clone();
+        let query = search::query(request)?;
+        let used = search::used_fusion(&query);
+        let collection = self.retriever.collection("collection", &name)?;
+        let found = self.retriever.search(&collection, query, deadline).await?;
+        Ok(Response::new(search::response(&collection, found, used)?))
+    }
+}
+
+fn check_count(document_ids: &[String]) -> Result<(), Status> {
+    let count = u32::try_from(document_ids.len()).unwrap_or(u32::MAX);
+    validate::in_range("document_ids", count, 1..=MAX_IDS)?;
+    Ok(())
+}

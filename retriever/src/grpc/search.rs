@@ -1,0 +1,256 @@
+//! A search between the contract and the service.
+
+use super::convert::{embedder_ref, model_ref, snapshot, unknown};
+use super::json;
+use crate::collection::Collection;
+use crate::search::{Found, Hit, Leg, LegReport, Legs, QueryVector, SearchQuery, read_error};
+use crate::stored::chunk_metadata;
+use std::time::Duration;
+use trivium_proto::retriever::v1 as proto;
+use trivium_ranking::fusion::{Fusion, Normalisation, Part, RankConstant, Weight, Weights};
+use trivium_service_kit::{Error, Reason, validate};
+
+/// Hits of a search that names no number.
+const DEFAULT_K: u32 = 10;
+/// Most hits of one search.
+const MAX_K: u32 = 1_000;
+/// Most query vectors of one search.
+const MAX_VECTORS: usize = 16;
+
+/// Checks a request and fills its defaults in.
+pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error> {
+    validate::query("query", &request.query)?;
+    validate::not_served("filter", !request.filter.is_empty())?;
+    validate::not_served("as_of", request.as_of.is_some())?;
+    validate::not_served("min_version", request.min_version != 0)?;
+    validate::not_served("explain", request.explain)?;
+    validate::request_id(&request.request_id)?;
+    let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
+    validate::in_range("vectors", vectors, 0..=MAX_VECTORS as u32)?;
+    let k = request.k.unwrap_or(DEFAULT_K);
+    let (fusion, weights) = fusion(request.fusion.unwrap_or_default())?;
+    Ok(SearchQuery {
+        text: request.query,
+        vectors: request.vectors.into_iter().map(query_vector).collect(),
+        legs: legs(&request.legs)?,
+        k: validate::in_range("k", k, 1..=MAX_K)? as usize,
+        fusion,
+        weights,
+        group_by_document: request.group_by_document,
+    })
+}
+
+pub(super) fn response(
+    collection: &Collection,
+    found: Found,
+    used: Option<proto::Fusion>,
+) -> Result<proto::SearchResponse, Error> {
+    let snapshot = snapshot(&collection.spec().name, &found.published);
+    let hits = found.hits.into_iter().map(|found| hit(collection, found));
+    Ok(proto::SearchResponse {
+        hits: hits.collect::<Result<_, _>>()?,
+        snapshot: Some(snapshot),
+        embedder: found.embedder.as_ref().map(model_ref),
+        legs: found.legs.into_iter().map(leg_report).collect(),
+        elapsed_ms: milliseconds(found.elapsed),
+        fusion: used,
+    })
+}
+
+/// The fusion of a query as the contract says it; none when one leg runs.
+pub(super) fn used_fusion(query: &SearchQuery) -> Option<proto::Fusion> {
+    let method = match query.fusion {
+        Fusion::ReciprocalRank { k } => {
+            proto::fusion::Method::ReciprocalRank(proto::ReciprocalRankFusion { k: k.get() })
+        }
+        Fusion::Convex { normalisation } => {
+            let normalisation = match normalisation {
+                Normalisation::Max => proto::Normalisation::Max,
+                Normalisation::MinMax => proto::Normalisation::MinMax,
+                Normalisation::ZScore => proto::Normalisation::ZScore,
+            };
+            proto::fusion::Method::Convex(proto::ConvexFusion { normalisation: normalisation.into() })
+        }
+    };
+    let [lexical, semantic] = query.weights.map(Weight::get);
+    let weights = Some(proto::LegWeights { lexical, semantic });
+    (query.legs == Legs::Both).then_some(proto::Fusion { weights, method: Some(method) })
+}
+
+fn query_vector(vector: trivium_proto::model::v1::QueryVector) -> QueryVector {
+    QueryVector { embedder: embedder_ref(vector.embedder.unwrap_or_default()), values: vector.values }
+}
+
+fn legs(given: &[i32]) -> Result<Legs, Error> {
+    let mut legs = Vec::new();
+    for (place, number) in given.iter().enumerate() {
+        legs.push(match proto::Leg::try_from(*number) {
+            Ok(proto::Leg::Lexical) => Leg::Lexical,
+            Ok(proto::Leg::Semantic) => Leg::Semantic,
+            Ok(proto::Leg::Unspecified) | Err(_) => return Err(unknown(&format!("legs[{place}]"), *number)),
+        });
+    }
+    let one = legs.first().copied().filter(|first| legs.iter().all(|leg| leg == first));
+    Ok(one.map_or(Legs::Both, Legs::One))
+}
+
+fn fusion(given: proto::Fusion) -> Result<(Fusion, [Weight; 2]), Error> {
+    let fusion = match given.method {
+        None => Fusion::default(),
+        Some(proto::fusion::Method::ReciprocalRank(method)) => Fusion::ReciprocalRank { k: rank_constant(method.k)? },
+        Some(proto::fusion::Method::Convex(method)) => {
+            Fusion::Convex { normalisation: normalisation(method.normalisation)? }
+        }
+    };
+    let weights = match given.weights {
+        Some(weights) => checked_weights(weights.lexical, weights.semantic)?,
+        None => Weights::hybrid_default(),
+    };
+    Ok((fusion, weights))
+}
+
+fn rank_constant(k: f64) -> Result<RankConstant, Error> {
+    if k == 0.0 {
+        return Ok(RankConstant::default());
+    }
+    let field = "fusion.reciprocal_rank.k";
+    RankConstant::new(k)
+        .map_err(|error| Error::new(Reason::FieldOutOfRange, format!("{field}: {error}")).with_field(field))
+}
+
+fn normalisation(number: i32) -> Result<Normalisation, Error> {
+    match proto::Normalisation::try_from(number) {
+        Ok(proto::Normalisation::Unspecified | proto::Normalisation::ZScore) => Ok(Normalisation::ZScore),
+        Ok(proto::Normalisation::Max) => Ok(Normalisation::Max),
+        Ok(proto::Normalisation::MinMax) => Ok(Normalisation::MinMax),
+        Err(_) => Err(unknown("fusion.convex.normalisation", number)),
+    }
+}
+
+fn checked_weights(lexical: f64, semantic: f64) -> Result<[Weight; 2], Error> {
+    let field = "fusion.weights";
+    let refused =
+        |problem: String| Error::new(Reason::FieldOutOfRange, format!("{field}: {problem}")).with_field(field);
+    let weights = Weights::new([lexical, semantic]).map_err(|error| refused(error.to_string()))?;
+    <[Weight; 2]>::try_from(weights.as_slice()).map_err(|_| refused("two weights are needed".to_owned()))
+}
+
+fn hit(collection: &Collection, hit: Hit) -> Result<proto::Hit, Error> {
+    let metadata = chunk_metadata(collection, &hit.chunk).map_err(|error| read_error(collection, &error.into()))?;
+    let chunk = hit.chunk;
+    Ok(proto::Hit {
+        document_id: chunk.document.document_id,
+        chunk_id: chunk.chunk_id,
+        chunk_no: chunk.chunk_no,
+        char_start: chunk.char_start,
+        char_end: chunk.char_end,
+        title: chunk.document.title,
+        heading_path: chunk.heading_path,
+        text: chunk.text,
+        uri: chunk.document.uri,
+        score: hit.score,
+        legs: hit.legs.into_iter().map(leg_score).collect(),
+        metadata: Some(json::to_struct(metadata)),
+    })
+}
+
+fn leg_score((leg, part): (Leg, Part)) -> proto::LegScore {
+    proto::LegScore {
+        leg: proto_leg(leg).into(),
+        rank: part.rank,
+        score: part.score,
+        normalised_score: part.normalised,
+        share: part.share,
+    }
+}
+
+fn leg_report(report: LegReport) -> proto::LegReport {
+    proto::LegReport {
+        leg: proto_leg(report.leg).into(),
+        candidates: u32::try_from(report.candidates).unwrap_or(u32::MAX),
+        elapsed_ms: milliseconds(report.elapsed),
+    }
+}
+
+fn proto_leg(leg: Leg) -> proto::Leg {
+    match leg {
+        Leg::Lexical => proto::Leg::Lexical,
+        Leg::Semantic => proto::Leg::Semantic,
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trivium_proto::retriever::v1::fusion::Method;
+
+    fn request() -> proto::SearchRequest {
+        proto::SearchRequest { collection: "docs".into(), query: "q".into(), ..Default::default() }
+    }
+
+    fn changed(edit: impl FnOnce(&mut proto::SearchRequest)) -> proto::SearchRequest {
+        let mut request = request();
+        edit(&mut request);
+        request
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let query = query(request()).unwrap();
+        assert_eq!((query.k, query.legs, query.fusion), (10, Legs::Both, Fusion::default()));
+        assert_eq!(used_fusion(&query).unwrap().weights.map(|weights| weights.lexical + weights.semantic), Some(1.0));
+    }
+
+    #[test]
+    fn legs_are_a_set() {
+        let (lexical, semantic) = (proto::Leg::Lexical as i32, proto::Leg::Semantic as i32);
+        assert_eq!(legs(&[]).unwrap(), Legs::Both);
+        assert_eq!(legs(&[semantic, lexical, semantic]).unwrap(), Legs::Both);
+        assert_eq!(legs(&[lexical, lexical]).unwrap(), Legs::One(Leg::Lexical));
+    }
+
+    #[test]
+    fn bad_requests_name_their_field() {
+        let weights = |lexical, semantic| {
+            Some(proto::Fusion { weights: Some(proto::LegWeights { lexical, semantic }), method: None })
+        };
+        let method = |method| Some(proto::Fusion { weights: None, method: Some(method) });
+        let cases = [
+            (changed(|r| r.query = " ".into()), Reason::QueryEmpty, "query"),
+            (changed(|r| r.query = "x".repeat(1_000_000)), Reason::QueryTooLong, "query"),
+            (changed(|r| r.query = "a\u{0}".into()), Reason::FieldInvalid, "query"),
+            (changed(|r| r.k = Some(0)), Reason::FieldOutOfRange, "k"),
+            (changed(|r| r.k = Some(1_001)), Reason::FieldOutOfRange, "k"),
+            (changed(|r| r.k = Some(1_000_000_000)), Reason::FieldOutOfRange, "k"),
+            (changed(|r| r.legs = vec![1, 0]), Reason::FieldInvalid, "legs[1]"),
+            (changed(|r| r.legs = vec![9]), Reason::FieldInvalid, "legs[0]"),
+            (changed(|r| r.vectors = vec![Default::default(); 17]), Reason::FieldOutOfRange, "vectors"),
+            (changed(|r| r.fusion = weights(-1.0, 1.0)), Reason::FieldOutOfRange, "fusion.weights"),
+            (changed(|r| r.fusion = weights(0.0, 0.0)), Reason::FieldOutOfRange, "fusion.weights"),
+            (changed(|r| r.fusion = weights(f64::NAN, 1.0)), Reason::FieldOutOfRange, "fusion.weights"),
+            (
+                changed(|r| r.fusion = method(Method::ReciprocalRank(proto::ReciprocalRankFusion { k: -1.0 }))),
+                Reason::FieldOutOfRange,
+                "fusion.reciprocal_rank.k",
+            ),
+            (
+                changed(|r| r.fusion = method(Method::Convex(proto::ConvexFusion { normalisation: 7 }))),
+                Reason::FieldInvalid,
+                "fusion.convex.normalisation",
+            ),
+            (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
+            (changed(|r| r.filter = "a = 1".into()), Reason::NotServed, "filter"),
+            (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::NotServed, "as_of"),
+            (changed(|r| r.min_version = 1), Reason::NotServed, "min_version"),
+            (changed(|r| r.explain = true), Reason::NotServed, "explain"),
+        ];
+        for (request, reason, field) in cases {
+            let error = query(request).unwrap_err();
+            assert_eq!((error.reason(), error.field()), (reason, Some(field)), "{error}");
+        }
+    }
+}

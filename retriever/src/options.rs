@@ -1,0 +1,137 @@
+//! The retriever's configuration.
+
+use crate::chunk::ChunkOptions;
+use crate::collection::CollectionOptions;
+use crate::lexical::LexicalOptions;
+use crate::search::Depth;
+use crate::service::Limits;
+use crate::vector::TableCaches;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use trivium_service_kit::config::at_least;
+use trivium_service_kit::{ClientOptions, ConfigError, ServerOptions};
+
+const MIB: usize = 1 << 20;
+
+/// The section `retriever` of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How it listens.
+    pub server: ServerOptions,
+    /// Where the model host is.
+    pub model_host: ClientOptions,
+    /// The folder of all collections. One process may use it at a time.
+    pub data_dir: PathBuf,
+    /// The longest text of a document, in bytes. A message holds it, so the server's `max_message_bytes` bounds it too.
+    pub max_document_bytes: usize,
+    /// The budget of one batch of documents on a stream without a deadline, in milliseconds.
+    pub batch_deadline_ms: u64,
+    /// The least candidates that each leg gives to the fusion.
+    pub candidates: usize,
+    /// Write requests that may wait in each collection.
+    pub write_queue: usize,
+    /// Rows above which no further waiting request joins a commit.
+    pub commit_rows: usize,
+    /// Budget of the vectors that each collection holds in memory, in bytes. A collection above it is searched through
+    /// its table, which is slower and takes no memory; 0 keeps none.
+    pub exact_vectors_bytes: u64,
+    /// Budget of Lance's index cache, in bytes, for all collections together.
+    pub index_cache_bytes: usize,
+    /// Budget of Lance's metadata cache, in bytes, for all collections together.
+    pub metadata_cache_bytes: usize,
+    /// Memory for documents that Tantivy has not committed yet, in bytes, for each collection.
+    pub lexical_writer_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            // Batches of documents are larger than most messages.
+            server: ServerOptions { max_message_bytes: 64 * MIB, ..ServerOptions::at(7701) },
+            model_host: ClientOptions::to(7702),
+            data_dir: PathBuf::from("data"),
+            max_document_bytes: 16 * MIB,
+            batch_deadline_ms: 600_000,
+            candidates: 100,
+            write_queue: 64,
+            commit_rows: 8_192,
+            exact_vectors_bytes: 256 << 20,
+            index_cache_bytes: 256 * MIB,
+            metadata_cache_bytes: 128 * MIB,
+            lexical_writer_bytes: LexicalOptions::default().writer_memory_bytes,
+        }
+    }
+}
+
+impl Options {
+    /// Checks every value. Keys are relative to the retriever's own section.
+    ///
+    /// # Errors
+    /// Names the first key that will not do.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.server.validate()?;
+        self.model_host.validate().map_err(|error| error.within("model_host"))?;
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::new("data_dir", "", "must name a folder"));
+        }
+        at_least("max_document_bytes", self.max_document_bytes, 1)?;
+        at_least("batch_deadline_ms", self.batch_deadline_ms, 1)?;
+        at_least("candidates", self.candidates, 1)?;
+        at_least("write_queue", self.write_queue, 1)?;
+        at_least("commit_rows", self.commit_rows, 1)?;
+        at_least("index_cache_bytes", self.index_cache_bytes, MIB)?;
+        at_least("metadata_cache_bytes", self.metadata_cache_bytes, MIB)?;
+        // Tantivy refuses less.
+        at_least("lexical_writer_bytes", self.lexical_writer_bytes, 15_000_000)
+    }
+
+    /// How collections are kept.
+    pub fn collections(&self) -> CollectionOptions {
+        CollectionOptions {
+            lexical: LexicalOptions { writer_memory_bytes: self.lexical_writer_bytes, ..LexicalOptions::default() },
+            caches: TableCaches::new(self.index_cache_bytes, self.metadata_cache_bytes),
+            exact_vectors_bytes: self.exact_vectors_bytes,
+            write_queue: self.write_queue,
+            commit_rows: self.commit_rows,
+        }
+    }
+
+    /// Limits of the service.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            document_bytes: self.max_document_bytes,
+            batch_budget: std::time::Duration::from_millis(self.batch_deadline_ms),
+            chunking: ChunkOptions::default(),
+            depth: Depth { candidates: self.candidates },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(Options::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key() {
+        let good = Options::default;
+        let cases = [
+            (Options { data_dir: PathBuf::new(), ..good() }, "data_dir"),
+            (Options { candidates: 0, ..good() }, "candidates"),
+            (Options { write_queue: 0, ..good() }, "write_queue"),
+            (Options { lexical_writer_bytes: 1, ..good() }, "lexical_writer_bytes"),
+            (
+                Options { model_host: ClientOptions { endpoint: "nowhere".into(), ..good().model_host }, ..good() },
+                "model_host.endpoint",
+            ),
+        ];
+        for (options, key) in cases {
+            assert_eq!(options.validate().unwrap_err().key, key);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Searching one collection: both legs at once, on one pair of snapshots, fused.
+
+mod assemble;
+mod legs;
+mod telemetry;
+mod vector;
+
+use crate::collection::{Collection, EmbedderRef, Published};
+use crate::embedder::Embedder;
+use crate::vector::StoredChunk;
+use legs::LegOutcome;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::Instrument;
+use trivium_ranking::fusion::{Fused, Fusion, Part, Weight, fuse};
+use trivium_service_kit::{Deadline, Error};
+
+pub(crate) use legs::read_error;
+pub use vector::QueryVector;
+
+/// One way of finding passages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leg {
+    /// By words.
+    Lexical,
+    /// By meaning.
+    Semantic,
+}
+
+/// The legs of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legs {
+    /// One leg, whose own ranking is the answer.
+    One(Leg),
+    /// Both legs, fused.
+    Both,
+}
+
+impl Legs {
+    fn has(self, leg: Leg) -> bool {
+        self == Self::Both || self == Self::One(leg)
+    }
+}
+
+/// What to search for, checked.
+#[derive(Debug, Clone)]
+pub struct SearchQuery {
+    /// The query, as the client wrote it.
+    pub text: String,
+    /// Its vectors, each with the encoder that made it; empty to have one made.
+    pub vectors: Vec<QueryVector>,
+    /// The legs to run.
+    pub legs: Legs,
+    /// How many hits, at least 1.
+    pub k: usize,
+    /// How two legs become one ranking.
+    pub fusion: Fusion,
+    /// Weights of the lexical and of the semantic leg.
+    pub weights: [Weight; 2],
+    /// Whether each document gives its best chunk alone.
+    pub group_by_document: bool,
+}
+
+/// One passage that was found.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The passage.
+    pub chunk: StoredChunk,
+    /// The fused score, or the one leg's own.
+    pub score: f64,
+    /// What each leg that found it said.
+    pub legs: Vec<(Leg, Part)>,
+}
+
+/// How one leg went.
+#[derive(Debug, Clone, Copy)]
+pub struct LegReport {
+    /// The leg.
+    pub leg: Leg,
+    /// Candidates that it gave.
+    pub candidates: usize,
+    /// Time that it took, making the query's vector included.
+    pub elapsed: Duration,
+}
+
+/// What was found, and where it comes from.
+#[derive(Debug)]
+pub struct Found {
+    /// The hits, best first.
+    pub hits: Vec<Hit>,
+    /// The state that both legs read.
+    pub published: Arc<Published>,
+    /// The encoder of the semantic leg, when it ran.
+    pub embedder: Option<EmbedderRef>,
+    /// Each leg that ran.
+    pub legs: Vec<LegReport>,
+    /// Time of the whole search.
+    pub elapsed: Duration,
+}
+
+/// How deep the legs look.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth {
+    /// The least candidates of each leg; a search for more hits raises it.
+    pub candidates: usize,
+}
+
+/// Most candidates of one leg, however many hits are asked for.
+const MAX_CANDIDATES: usize = 4_000;
+/// Chunks that are expected of one document among the candidates, when hits are grouped.
+const CHUNKS_PER_DOCUMENT: usize = 4;
+
+impl Depth {
+    fn of(self, query: &SearchQuery) -> usize {
+        let factor = if query.group_by_document { CHUNKS_PER_DOCUMENT } else { 1 };
+        self.candidates.max(query.k.saturating_mul(factor)).min(MAX_CANDIDATES.max(query.k))
+    }
+}
+
+/// Searches a collection.
+///
+/// # Errors
+/// `EMBEDDER_MISMATCH` and `VECTOR_INVALID` for the query's vectors, `COLLECTION_DAMAGED` when the files cannot be
+/// read, `DEADLINE_EXCEEDED`, and whatever the making of a vector gives.
+pub async fn search(
+    collection: &Collection,
+    embedder: &dyn Embedder,
+    query: SearchQuery,
+    depth: Depth,
+    deadline: Deadline,
+) -> Result<Found, Error> {
+    let span = telemetry::retrieval(&collection.spec().name, &query);
+    let work = run(collection, embedder, query, depth, deadline);
+    let found = deadline.limit("the search", work.instrument(span.clone())).await?;
+    if let Ok(found) = &found {
+        telemetry::record_found(&span, found);
+    }
+    found
+}
+
+async fn run(
+    collection: &Collection,
+    embedder: &dyn Embedder,
+    query: SearchQuery,
+    depth: Depth,
+    deadline: Deadline,
+) -> Result<Found, Error> {
+    let started = Instant::now();
+    let published = collection.published();
+    let given = vector::choose(&query.vectors, collection.spec())?;
+    let search = legs::LegSearch { collection, published: &published, query: &query, depth: depth.of(&query) };
+    let lexical = async {
+        match query.legs.has(Leg::Lexical) {
+            true => search.lexical().await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let semantic = async {
+        match query.legs.has(Leg::Semantic) {
+            true => search.semantic(embedder, given, deadline).await.map(Some),
+            false => Ok(None),
+        }
+    };
+    let (lexical, semantic) = tokio::try_join!(lexical, semantic)?;
+    let embedder = semantic.as_ref().map(|_| collection.spec().embedder.clone());
+    let outcomes: Vec<LegOutcome> = [lexical, semantic].into_iter().flatten().collect();
+    let legs = outcomes.iter().map(LegOutcome::report).collect();
+    let ranking = rank(outcomes, &query);
+    let hits = assemble::hits(collection, &published, ranking, &query).await?;
+    Ok(Found { hits, published, embedder, legs, elapsed: started.elapsed() })
+}
+
+/// A ranking of row ids, and the legs that its parts stand for.
+struct Ranked {
+    legs: Vec<Leg>,
+    rows: Vec<Fused<u64>>,
+}
+
+fn rank(outcomes: Vec<LegOutcome>, query: &SearchQuery) -> Ranked {
+    let legs: Vec<Leg> = outcomes.iter().map(|outcome| outcome.leg).collect();
+    let rows = match outcomes.len() {
+        1 => outcomes.into_iter().flat_map(LegOutcome::into_alone).collect(),
+        _ => telemetry::fuse(query).in_scope(|| {
+            let weighted: Vec<_> = outcomes.into_iter().map(|outcome| outcome.into_weighted(query.weights)).collect();
+            fuse(&weighted, &query.fusion)
+        }),
+    };
+    Ranked { legs, rows }
+}

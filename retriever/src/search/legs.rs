@@ -1,0 +1,116 @@
+//! The two legs.
+
+use super::{Leg, LegReport, SearchQuery, telemetry};
+use crate::collection::{Collection, CollectionError, Published};
+use crate::embedder::{Embedder, Lane, checked_vectors};
+use crate::vector::VectorHit;
+use std::time::{Duration, Instant};
+use tracing::Instrument;
+use trivium_ranking::fusion::{self, Fused, Part, Ranking, Scored, Weight};
+use trivium_service_kit::{Deadline, Error, Reason};
+
+/// What the legs of one search have in common.
+pub(super) struct LegSearch<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) published: &'a Published,
+    pub(super) query: &'a SearchQuery,
+    /// Candidates of each leg.
+    pub(super) depth: usize,
+}
+
+/// What one leg found.
+pub(super) struct LegOutcome {
+    pub(super) leg: Leg,
+    ranking: Ranking<u64>,
+    elapsed: Duration,
+}
+
+impl LegSearch<'_> {
+    /// Finds by words, off the async threads.
+    pub(super) async fn lexical(&self) -> Result<LegOutcome, Error> {
+        let span = telemetry::leg(Leg::Lexical, &self.collection.spec().name, self.published.version());
+        let started = Instant::now();
+        let (searcher, text, depth, inner) =
+            (self.published.lexical.clone(), self.query.text.clone(), self.depth, span.clone());
+        let work = tokio::task::spawn_blocking(move || inner.in_scope(|| searcher.search(&text, depth)));
+        let hits = work.await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
+        let hits = hits.map_err(|error| read_error(self.collection, &error))?;
+        let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
+        Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), started, &span))
+    }
+
+    /// Finds by meaning, with the vector that was given or one made now.
+    pub(super) async fn semantic(
+        &self,
+        embedder: &dyn Embedder,
+        given: Option<Vec<f32>>,
+        deadline: Deadline,
+    ) -> Result<LegOutcome, Error> {
+        let started = Instant::now();
+        let vector = match given {
+            Some(vector) => vector,
+            None => self.embed(embedder, deadline).await?,
+        };
+        let span = telemetry::leg(Leg::Semantic, &self.collection.spec().name, self.published.version());
+        let hits = self.nearest(vector).instrument(span.clone()).await;
+        let hits = hits.map_err(|error| read_error(self.collection, &error))?;
+        // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
+        let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
+        let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });
+        Ok(LegOutcome::new(Leg::Semantic, Ranking::new(scored), started, &span))
+    }
+
+    async fn nearest(&self, vector: Vec<f32>) -> Result<Vec<VectorHit>, CollectionError> {
+        let Some(vectors) = self.published.vectors.clone() else {
+            return Ok(self.published.table.nearest(&vector, self.depth).await?);
+        };
+        let depth = self.depth;
+        Ok(tokio::task::spawn_blocking(move || vectors.nearest(&vector, depth)).await?)
+    }
+
+    async fn embed(&self, embedder: &dyn Embedder, deadline: Deadline) -> Result<Vec<f32>, Error> {
+        let spec = self.collection.spec();
+        let vectors = embedder.embed(&spec.embedder, vec![self.query.text.clone()], Lane::Query, deadline).await?;
+        let mut vectors = checked_vectors(vectors, 1, spec.dimension)?;
+        vectors.pop().ok_or_else(|| Error::new(Reason::Internal, "the embedder gave no vector"))
+    }
+}
+
+impl LegOutcome {
+    fn new(leg: Leg, ranking: Ranking<u64>, started: Instant, span: &tracing::Span) -> Self {
+        telemetry::record_rows(span, ranking.len());
+        Self { leg, ranking, elapsed: started.elapsed() }
+    }
+
+    pub(super) fn report(&self) -> LegReport {
+        LegReport { leg: self.leg, candidates: self.ranking.len(), elapsed: self.elapsed }
+    }
+
+    /// The leg's own ranking as the answer: its score is the score, and all of it is the leg's share.
+    pub(super) fn into_alone(self) -> impl Iterator<Item = Fused<u64>> {
+        let items = self.ranking.items().to_vec();
+        items.into_iter().zip(1_u32..).map(|(item, rank)| {
+            let part = Part { rank, score: item.score, normalised: item.score, share: item.score };
+            Fused { key: item.key, score: item.score, parts: vec![Some(part)] }
+        })
+    }
+
+    /// The leg as a fusion takes it.
+    pub(super) fn into_weighted(self, [lexical, semantic]: [Weight; 2]) -> fusion::Leg<u64> {
+        let weight = match self.leg {
+            Leg::Lexical => lexical,
+            Leg::Semantic => semantic,
+        };
+        fusion::Leg::new(self.ranking, weight)
+    }
+}
+
+/// What a failed read means to the client. The cause goes to the log.
+pub(crate) fn read_error(collection: &Collection, error: &CollectionError) -> Error {
+    let name = &collection.spec().name;
+    if collection.is_closed() {
+        return Error::new(Reason::CollectionNotFound, format!("the collection {name:?} was deleted"));
+    }
+    tracing::error!(collection = name, error = error as &dyn std::error::Error, "collection cannot be read");
+    Error::new(Reason::CollectionDamaged, format!("the collection {name:?} cannot be read"))
+}

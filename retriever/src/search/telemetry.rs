@@ -1,0 +1,103 @@
+//! Spans of a search. Names and attributes follow OpenTelemetry's generative AI and database conventions, and carry
+//! OpenInference kinds, so that tracing tools of either school show them natively.
+
+use super::{Found, Leg, SearchQuery};
+use tracing::{Span, field, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use trivium_ranking::fusion::Fusion;
+use trivium_service_kit::telemetry::capture_content;
+
+/// Hits that a span lists.
+const LISTED_HITS: usize = 10;
+
+impl Leg {
+    /// The leg's name, as the command line and the traces give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lexical => "lexical",
+            Self::Semantic => "semantic",
+        }
+    }
+
+    fn engine(self) -> &'static str {
+        match self {
+            Self::Lexical => "tantivy",
+            Self::Semantic => "lance",
+        }
+    }
+}
+
+/// The span of a whole search.
+pub(super) fn retrieval(collection: &str, query: &SearchQuery) -> Span {
+    let span = info_span!(
+        "retrieval",
+        otel.name = format!("retrieval {collection}"),
+        otel.kind = "internal",
+        openinference.span.kind = "RETRIEVER",
+        gen_ai.operation.name = "retrieval",
+        gen_ai.data_source.id = collection,
+        gen_ai.retrieval.top_k = query.k,
+        gen_ai.retrieval.query.text = field::Empty,
+        input.value = field::Empty,
+        trivium.index.version = field::Empty,
+        trivium.hits = field::Empty,
+    );
+    if capture_content() {
+        span.record("gen_ai.retrieval.query.text", query.text.as_str());
+        span.record("input.value", query.text.as_str());
+    }
+    span
+}
+
+/// Writes what was found into the span of its search: ids and scores always, text only where capture is on.
+pub(super) fn record_found(span: &Span, found: &Found) {
+    span.record("trivium.index.version", found.published.version());
+    span.record("trivium.hits", found.hits.len());
+    for (place, hit) in found.hits.iter().take(LISTED_HITS).enumerate() {
+        let key = |name: &str| format!("retrieval.documents.{place}.document.{name}");
+        span.set_attribute(key("id"), hit.chunk.chunk_id.clone());
+        span.set_attribute(key("score"), hit.score);
+        if capture_content() {
+            span.set_attribute(key("content"), hit.chunk.text.clone());
+        }
+    }
+}
+
+/// The span of one leg.
+pub(super) fn leg(leg: Leg, collection: &str, version: u64) -> Span {
+    info_span!(
+        "leg",
+        otel.name = format!("search {collection}"),
+        otel.kind = "internal",
+        openinference.span.kind = "RETRIEVER",
+        db.system.name = leg.engine(),
+        db.collection.name = collection,
+        db.operation.name = "search",
+        db.query.summary = format!("search {collection}"),
+        db.response.returned_rows = field::Empty,
+        trivium.retrieval.leg = leg.name(),
+        trivium.index.version = version,
+    )
+}
+
+/// Writes the number of candidates into the span of their leg.
+pub(super) fn record_rows(span: &Span, rows: usize) {
+    span.record("db.response.returned_rows", rows);
+}
+
+/// The span of the fusion.
+pub(super) fn fuse(query: &SearchQuery) -> Span {
+    let (method, k) = match query.fusion {
+        Fusion::ReciprocalRank { k } => ("rrf", Some(k.get())),
+        Fusion::Convex { .. } => ("convex", None),
+    };
+    info_span!(
+        "fuse",
+        otel.name = format!("fuse {method}"),
+        otel.kind = "internal",
+        openinference.span.kind = "RERANKER",
+        reranker.top_k = query.k,
+        trivium.fusion.method = method,
+        trivium.fusion.k = k,
+    )
+}

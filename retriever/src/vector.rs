@@ -1,0 +1,68 @@
+//! The vector table: a Lance dataset, which is the only truth of a collection and its semantic leg.
+//!
+//! This module alone names Lance and Arrow. A [`VectorTable`] is one version of the dataset, pinned: whoever holds
+//! it reads the same rows for as long as they hold it. Writing gives back the next version and touches nothing else.
+
+mod commit;
+mod decode;
+mod encode;
+mod exact;
+mod rows;
+mod scan;
+mod schema;
+mod search;
+mod store;
+
+pub use commit::Committed;
+pub use exact::ExactVectors;
+pub use rows::{ChunkRow, DocumentRow, RowKey, RowPlace, StoredChunk};
+pub use scan::IndexRow;
+pub use schema::TableLayout;
+pub use search::VectorHit;
+pub use store::{TableCaches, VectorTable};
+
+/// Why the vector table could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VectorError {
+    /// Lance refused or failed.
+    #[error("the vector table could not {action}: {source}")]
+    Lance {
+        /// What was being done, as a verb phrase.
+        action: &'static str,
+        /// Lance's own error.
+        #[source]
+        source: Box<lance::Error>,
+    },
+    /// Columns could not be put together.
+    #[error("a batch of rows could not be built: {source}")]
+    Arrow {
+        /// Arrow's own error.
+        #[from]
+        source: arrow_schema::ArrowError,
+    },
+    /// The files hold something that this version of the table never writes.
+    #[error("the vector table is damaged: {what}")]
+    Damaged {
+        /// What was found.
+        what: String,
+    },
+    /// A vector has another length than the table's.
+    #[error("a vector has {found} values, and the collection's have {expected}")]
+    Dimension {
+        /// Length of the table's vectors.
+        expected: usize,
+        /// Length that was given.
+        found: usize,
+    },
+}
+
+impl VectorError {
+    fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+}
+
+/// Names the action that failed.
+fn failed(action: &'static str) -> impl FnOnce(lance::Error) -> VectorError {
+    move |source| VectorError::Lance { action, source: Box::new(source) }
+}

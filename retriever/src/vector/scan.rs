@@ -1,0 +1,146 @@
+//! Reading rows: all of them, or those with given ids.
+
+use super::decode::{self, stored_chunks};
+use super::{ExactVectors, RowKey, RowPlace, StoredChunk, VectorError, VectorTable, failed, schema};
+use crate::hash::ContentHash;
+use arrow_array::RecordBatch;
+use futures::{Stream, StreamExt, TryStreamExt};
+use lance::dataset::ProjectionRequest;
+use lance_core::{ROW_ADDR, ROW_ID};
+use std::collections::HashMap;
+
+/// Columns that the lexical index is made from.
+const INDEX_COLUMNS: [&str; 3] = [schema::TITLE, schema::INDEX_TEXT, schema::CHUNK_HASH];
+/// Columns of a [`RowKey`].
+const KEY_COLUMNS: [&str; 4] = [schema::DOCUMENT_ID, schema::CHUNK_NO, schema::DOCUMENT_HASH, schema::CHUNK_HASH];
+
+/// What the lexical index needs of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexRow {
+    /// The row's stable id.
+    pub row_id: u64,
+    /// Hash of the chunk.
+    pub chunk_hash: ContentHash,
+    /// Title of the document.
+    pub title: String,
+    /// The words to index.
+    pub index_text: String,
+}
+
+impl VectorTable {
+    /// The keys of all live rows, read in one pass over a few narrow columns.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn scan_keys(&self) -> Result<Vec<RowKey>, VectorError> {
+        let mut scanner = self.dataset.scan();
+        scanner.project(&KEY_COLUMNS).map_err(failed("be scanned"))?.with_row_id().with_row_address();
+        let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+        let mut keys = Vec::new();
+        while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
+            append_keys(&batch, &mut keys)?;
+        }
+        Ok(keys)
+    }
+
+    /// The vectors of all live rows, held in memory; `None` when they would take more than `budget_bytes`.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn load_exact(&self, budget_bytes: u64) -> Result<Option<ExactVectors>, VectorError> {
+        let dimension = self.layout.dimension;
+        if ExactVectors::bytes(self.count_rows().await?, dimension) > budget_bytes {
+            return Ok(None);
+        }
+        let mut scanner = self.dataset.scan();
+        scanner.project(&[schema::VECTOR]).map_err(failed("be scanned"))?.with_row_id();
+        let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+        let mut rows = Vec::new();
+        while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
+            rows.push((decode::big_number(&batch, ROW_ID)?.values().to_vec(), decode::vectors(&batch, dimension)?));
+        }
+        Ok(Some(ExactVectors::from_batches(dimension, &rows)))
+    }
+
+    /// What the lexical index needs of all live rows, batch by batch.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn scan_index_rows(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Vec<IndexRow>, VectorError>> + use<>, VectorError> {
+        let mut scanner = self.dataset.scan();
+        scanner.project(&INDEX_COLUMNS).map_err(failed("be scanned"))?.with_row_id();
+        let batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+        Ok(batches.map(|batch| index_rows(&batch.map_err(failed("be scanned"))?)))
+    }
+
+    /// What the lexical index needs of the rows with these ids, which must be live in this version.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn take_index_rows(&self, row_ids: &[u64]) -> Result<Vec<IndexRow>, VectorError> {
+        let columns = INDEX_COLUMNS.iter().copied().map(str::to_owned);
+        index_rows(&self.take(row_ids, columns).await?)
+    }
+
+    /// The rows with these ids, in that order. The ids must be live in this version; one that never was is left out.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn take_chunks(&self, row_ids: &[u64]) -> Result<Vec<StoredChunk>, VectorError> {
+        let batch = self.take(row_ids, self.layout.stored_columns().into_iter()).await?;
+        let chunks = stored_chunks(&self.layout, &batch)?;
+        let mut by_id: HashMap<u64, StoredChunk> = chunks.into_iter().map(|chunk| (chunk.row_id, chunk)).collect();
+        Ok(row_ids.iter().filter_map(|row_id| by_id.remove(row_id)).collect())
+    }
+
+    async fn take(&self, row_ids: &[u64], columns: impl Iterator<Item = String>) -> Result<RecordBatch, VectorError> {
+        let columns = columns.chain(std::iter::once(ROW_ID.to_owned()));
+        let projection = ProjectionRequest::from_columns(columns, self.dataset.schema());
+        let rows = self.dataset.take_builder(row_ids, projection).map_err(failed("read rows by their ids"))?;
+        // Callers take the ids from this version's own directory or from the lexical index in step with it, so none is
+        // of a deleted row, and the deletion files of all fragments need not be read.
+        rows.with_ignore_deletions(true).execute().await.map_err(failed("read rows by their ids"))
+    }
+}
+
+fn append_keys(batch: &RecordBatch, keys: &mut Vec<RowKey>) -> Result<(), VectorError> {
+    let row_ids = decode::big_number(batch, ROW_ID)?;
+    let addresses = decode::big_number(batch, ROW_ADDR)?;
+    let documents = decode::text(batch, schema::DOCUMENT_ID)?;
+    let numbers = decode::number(batch, schema::CHUNK_NO)?;
+    let document_hashes = decode::text(batch, schema::DOCUMENT_HASH)?;
+    let chunk_hashes = decode::text(batch, schema::CHUNK_HASH)?;
+    for row in 0..batch.num_rows() {
+        keys.push(RowKey {
+            place: place(row_ids.value(row), addresses.value(row)),
+            document_id: documents.value(row).to_owned(),
+            chunk_no: numbers.value(row),
+            document_hash: decode::hash(document_hashes, row)?,
+            chunk_hash: decode::hash(chunk_hashes, row)?,
+        });
+    }
+    Ok(())
+}
+
+/// A Lance row address holds the fragment in its upper half and the offset in its lower half.
+fn place(row_id: u64, address: u64) -> RowPlace {
+    RowPlace { row_id, fragment: (address >> 32) as u32, offset: address as u32 }
+}
+
+fn index_rows(batch: &RecordBatch) -> Result<Vec<IndexRow>, VectorError> {
+    let row_ids = decode::big_number(batch, ROW_ID)?;
+    let titles = decode::text(batch, schema::TITLE)?;
+    let texts = decode::text(batch, schema::INDEX_TEXT)?;
+    let hashes = decode::text(batch, schema::CHUNK_HASH)?;
+    let rows = (0..batch.num_rows()).map(|row| {
+        Ok(IndexRow {
+            row_id: row_ids.value(row),
+            chunk_hash: decode::hash(hashes, row)?,
+            title: titles.value(row).to_owned(),
+            index_text: texts.value(row).to_owned(),
+        })
+    });
+    rows.collect()
+}

@@ -1,0 +1,137 @@
+//! Making and opening a table, and what one version of it says of itself.
+
+use super::schema::{self, TableLayout};
+use super::{VectorError, failed};
+use arrow_array::RecordBatchIterator;
+use lance::Dataset;
+use lance::dataset::builder::DatasetBuilder;
+use lance::dataset::{WriteMode, WriteParams};
+use lance::session::Session;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Caches that all tables of a process share.
+#[derive(Debug, Clone)]
+pub struct TableCaches {
+    session: Arc<Session>,
+}
+
+impl TableCaches {
+    /// Caches of at most these sizes. Lance's own defaults, 6 GiB and 1 GiB, suit a machine that does nothing else.
+    pub fn new(index_bytes: usize, metadata_bytes: usize) -> Self {
+        Self { session: Arc::new(Session::new(index_bytes, metadata_bytes, Arc::default())) }
+    }
+}
+
+/// One version of a table. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct VectorTable {
+    pub(super) dataset: Arc<Dataset>,
+    pub(super) layout: Arc<TableLayout>,
+    pub(super) table_id: Arc<str>,
+}
+
+impl VectorTable {
+    /// Makes an empty table in a folder that does not exist yet.
+    ///
+    /// # Errors
+    /// The folder holds a table already, or cannot be written.
+    pub async fn create(folder: &Path, layout: TableLayout, caches: &TableCaches) -> Result<Self, VectorError> {
+        let table_id = uuid::Uuid::new_v4().simple().to_string();
+        let params = WriteParams {
+            mode: WriteMode::Create,
+            // Row ids that survive compaction are what ties the lexical index to this table.
+            enable_stable_row_ids: true,
+            session: Some(caches.session.clone()),
+            ..WriteParams::default()
+        };
+        let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
+        let dataset =
+            Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
+        Self::wrap(dataset, Arc::new(layout))
+    }
+
+    /// Opens the newest version of a table.
+    ///
+    /// # Errors
+    /// The folder holds no table, or one with other columns than `layout` asks for.
+    pub async fn open(folder: &Path, layout: TableLayout, caches: &TableCaches) -> Result<Self, VectorError> {
+        let builder = DatasetBuilder::from_uri(location(folder)?).with_session(caches.session.clone());
+        let dataset = builder.load().await.map_err(failed("be opened"))?;
+        layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
+        Self::wrap(dataset, Arc::new(layout))
+    }
+
+    /// The newest version, which is another one only after a commit whose outcome was lost.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub async fn newest(&self) -> Result<Self, VectorError> {
+        let mut dataset = (*self.dataset).clone();
+        dataset.checkout_latest().await.map_err(failed("be refreshed"))?;
+        Ok(self.at(dataset))
+    }
+
+    /// The version, which grows by one with every commit.
+    pub fn version(&self) -> u64 {
+        self.dataset.version_id()
+    }
+
+    /// When the version was committed, in nanoseconds since 1970.
+    pub fn committed_at_ns(&self) -> i128 {
+        // A clock that runs past the year 10^21 does not fit; saturating keeps the conversion total.
+        i128::try_from(self.dataset.manifest().timestamp_nanos).unwrap_or(i128::MAX)
+    }
+
+    /// When an earlier version was committed, in nanoseconds since 1970; `None` where it is not kept any more.
+    pub async fn committed_at_ns_of(&self, version: u64) -> Option<i128> {
+        let dataset = self.dataset.checkout_version(version).await.ok()?;
+        i128::try_from(dataset.manifest().timestamp_nanos).ok()
+    }
+
+    /// The random identity that the table was given when it was made. A table made anew under the same path has another.
+    pub fn table_id(&self) -> &str {
+        &self.table_id
+    }
+
+    /// The branch that this version belongs to; empty for the main one.
+    pub fn branch(&self) -> &str {
+        self.dataset.manifest().branch.as_deref().unwrap_or_default()
+    }
+
+    /// What decides the columns.
+    pub fn layout(&self) -> &TableLayout {
+        &self.layout
+    }
+
+    /// Live rows, from the fragments' own counts, without reading any of them.
+    ///
+    /// # Errors
+    /// A fragment carries no count and its files cannot be read.
+    pub async fn count_rows(&self) -> Result<u64, VectorError> {
+        let rows = self.dataset.count_rows(None).await.map_err(failed("count its rows"))?;
+        Ok(rows as u64)
+    }
+
+    /// Data fragments, each of which costs a search a little.
+    pub fn fragments(&self) -> usize {
+        self.dataset.count_fragments()
+    }
+
+    pub(super) fn at(&self, dataset: Dataset) -> Self {
+        Self { dataset: Arc::new(dataset), layout: self.layout.clone(), table_id: self.table_id.clone() }
+    }
+
+    fn wrap(dataset: Dataset, layout: Arc<TableLayout>) -> Result<Self, VectorError> {
+        if !dataset.manifest().uses_stable_row_ids() {
+            return Err(VectorError::damaged("its row ids are not stable"));
+        }
+        let table_id = schema::table_id(&dataset.schema().metadata)?.into();
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id })
+    }
+}
+
+fn location(folder: &Path) -> Result<String, VectorError> {
+    let not_text = || VectorError::damaged(format!("{} is no UTF-8 path", folder.display()));
+    folder.to_str().map(str::to_owned).ok_or_else(not_text)
+}

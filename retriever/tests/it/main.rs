@@ -1,0 +1,12 @@
+//! The retriever through its gRPC interface, with real Lance and real Tantivy.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself would")]
+
+mod bad_input;
+mod collections;
+mod documents;
+mod hashing_embedder;
+mod healing;
+mod searching;
+mod service;
+mod writing;
