@@ -1,0 +1,67 @@
+//! The hop that writes the answer.
+
+use futures::StreamExt;
+use tokio::time::Instant;
+use trivium_proto::{
+    model::v1::{FinishReason, GenerateRequest, GenerationPassage, GenerationSummary, generate_response},
+    router::v1::Passage,
+};
+use trivium_service_kit::{Error, Reason};
+
+use super::{Event, Hop, Run, ms_since};
+
+impl Run {
+    /// Asks for an answer from `passages`, or without any, and hands it on as it comes.
+    pub(super) async fn generate(
+        &mut self,
+        passages: &[Passage],
+        generator: Option<String>,
+        hop: Hop,
+    ) -> Result<(), Error> {
+        let request = GenerateRequest {
+            query: self.query.question.text.clone(),
+            passages: passages.iter().map(to_generation).collect(),
+            generator: generator.unwrap_or_default(),
+            earlier_turns: Vec::new(),
+            max_output_tokens: 0,
+        };
+        let started = Instant::now();
+        let outcome = self.forward(request, hop).await;
+        self.account.took("generate", ms_since(started));
+        outcome
+    }
+
+    async fn forward(&mut self, request: GenerateRequest, hop: Hop) -> Result<(), Error> {
+        let mut events = self.engine.model_host.generate(request, hop.deadline).await?;
+        while let Some(event) = events.next().await {
+            match event? {
+                generate_response::Event::Text(text) => self.send(Event::Text(text)).await?,
+                generate_response::Event::Citation(citation) => self.send(Event::Citation(citation)).await?,
+                generate_response::Event::Summary(summary) => {
+                    self.summarise(summary);
+                    return Ok(());
+                }
+            }
+        }
+        Err(Error::new(Reason::GeneratorFailed, "the generation ended without its summary"))
+    }
+
+    fn summarise(&mut self, summary: GenerationSummary) {
+        self.account.finish_reason = FinishReason::try_from(summary.finish_reason).unwrap_or_default();
+        self.account.used("generator", summary.model);
+        self.account.generator = summary.generator;
+        self.account.usage = summary.usage;
+    }
+}
+
+fn to_generation(passage: &Passage) -> GenerationPassage {
+    let hit = passage.hit.clone().unwrap_or_default();
+    GenerationPassage {
+        number: passage.number,
+        document_id: hit.document_id,
+        chunk_id: hit.chunk_id,
+        title: hit.title,
+        uri: hit.uri,
+        text: hit.text,
+    }
+}

@@ -1,0 +1,94 @@
+//! The hop that finds passages: every collection at the same time.
+
+use futures::future::try_join_all;
+use tokio::time::Instant;
+use trivium_proto::{
+    model::v1::QueryVector,
+    retriever::v1::{Leg, SearchRequest, SearchResponse},
+    router::v1::Passage,
+};
+use trivium_service_kit::{Error, Reason};
+
+use super::{Hop, Run, merge, ms_since};
+use crate::{
+    policy::{Legs, Retrieval},
+    request::fusion_to_wire,
+};
+
+impl Run {
+    /// The passages of all collections, best first, numbered from 1.
+    pub(super) async fn retrieve(
+        &mut self,
+        retrieval: &Retrieval,
+        vectors: Vec<QueryVector>,
+    ) -> Result<Vec<Passage>, Error> {
+        let started = Instant::now();
+        let vectors = if retrieval.legs.has_semantic() { vectors } else { Vec::new() };
+        let collections = &retrieval.settings.collections;
+        let searches = collections.iter().map(|name| self.search(name, retrieval, &vectors));
+        let mut responses = try_join_all(searches).await?;
+        for response in &mut responses {
+            self.account.searched(response);
+        }
+        let found = collections.iter().cloned().zip(responses).collect();
+        let passages = merge::merge(found, retrieval.settings.k as usize);
+        self.account.took("retrieve", ms_since(started));
+        Ok(passages)
+    }
+
+    /// Searches one collection. Where none of the vectors is of its embedder, the
+    /// retriever is asked again to encode the query itself.
+    async fn search(
+        &self,
+        collection: &str,
+        retrieval: &Retrieval,
+        vectors: &[QueryVector],
+    ) -> Result<SearchResponse, Error> {
+        let hop = Hop::new(self.deadline, self.engine.hops.search());
+        let search = |vectors: &[QueryVector]| {
+            let request = SearchRequest {
+                collection: collection.to_owned(),
+                query: self.query.question.text.clone(),
+                vectors: vectors.to_vec(),
+                legs: legs(retrieval.legs).iter().map(|leg| i32::from(*leg)).collect(),
+                k: Some(retrieval.settings.k),
+                fusion: fusion_to_wire(&retrieval.settings.fusion),
+                request_id: self.query.question.request_id.clone(),
+                ..SearchRequest::default()
+            };
+            self.engine.retriever.search(request, hop.deadline)
+        };
+        let outcome = match search(vectors).await {
+            Err(error) if error.reason() == Reason::EmbedderMismatch && !vectors.is_empty() => {
+                tracing::warn!(
+                    collection,
+                    "the collection has another embedder: the retriever encodes the query itself"
+                );
+                search(&[]).await
+            }
+            outcome => outcome,
+        };
+        outcome.map_err(in_our_terms)
+    }
+}
+
+/// The fields that an error names are the retriever's; callers of the router know others.
+fn in_our_terms(error: Error) -> Error {
+    match error.field() {
+        Some("collection") => error.with_field("options.collections"),
+        Some("k") => error.with_field("options.k"),
+        Some(field) if field.starts_with("fusion") => {
+            let field = format!("options.{field}");
+            error.with_field(field)
+        }
+        _ => error,
+    }
+}
+
+fn legs(legs: Legs) -> &'static [Leg] {
+    match legs {
+        Legs::Lexical => &[Leg::Lexical],
+        Legs::Semantic => &[Leg::Semantic],
+        Legs::Hybrid => &[Leg::Lexical, Leg::Semantic],
+    }
+}

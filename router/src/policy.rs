@@ -1,0 +1,258 @@
+//! The policy: which road a query takes, given what the intent model says.
+//!
+//! A policy is a file, `routes.toml`. It is parsed once, refused as a whole when
+//! anything in it is wrong, and pure ever after: the same policy and the same
+//! intent give the same plan, with no clock and no I/O in between.
+
+mod check;
+mod decide;
+mod file;
+mod fusion;
+mod position;
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+pub use check::is_collection_name;
+pub use decide::{ForcedRoad, Overrides, Plan, PlanReason, decide, forced};
+pub use fusion::{FusionChoice, LegWeights};
+pub use position::Position;
+
+/// The policy that serves when no file is configured.
+pub const BUILT_IN: &str = include_str!("../../deploy/config/routes.toml");
+
+/// The most collections that one query searches.
+pub const MAX_COLLECTIONS: usize = 16;
+
+/// The most passages that one query asks for.
+pub const MAX_K: u32 = 100;
+
+/// Passages that are asked for when neither the policy nor the caller says.
+pub const DEFAULT_K: u32 = 8;
+
+/// The confidence that is asked for when neither the policy nor the model says.
+pub const DEFAULT_THRESHOLD: f64 = 0.5;
+
+/// A policy that was read and found whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    version: String,
+    settings: Settings,
+    threshold: f64,
+    default: Step,
+    out_of_scope: Rule,
+    intents: BTreeMap<String, Mapped>,
+}
+
+impl Policy {
+    /// Reads a policy from the text of a `routes.toml`.
+    ///
+    /// `collections` are searched where the text names none. A rule that leaves
+    /// `collections`, `k`, `fusion` or `generator` out has those of `[default]`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and column.
+    pub fn parse(text: &str, collections: &[String]) -> Result<Self, PolicyError> {
+        check::policy(text, collections)
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of the policy's text.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Refuses intents that the model cannot give.
+    ///
+    /// `out_of_scope` is the model's label for queries outside its scope, empty
+    /// when it has none.
+    ///
+    /// # Errors
+    /// The first intent of the policy that is not among `labels`, or that is the
+    /// out-of-scope label, whose rule is the section `[out_of_scope]`.
+    pub fn check_labels(&self, labels: &[String], out_of_scope: &str) -> Result<(), PolicyError> {
+        for (intent, mapped) in &self.intents {
+            if !labels.contains(intent) {
+                let known = labels.join(", ");
+                let why = format!("the intent model has no intent {intent:?}; it has {known}");
+                return Err(PolicyError { at: mapped.at, why });
+            }
+            if intent == out_of_scope {
+                let why =
+                    format!("{intent:?} is the model's out-of-scope label; its rule is the section [out_of_scope]");
+                return Err(PolicyError { at: mapped.at, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every collection that some rule searches, each once, in order of name.
+    pub fn collections(&self) -> Vec<&str> {
+        let steps = self.intents.values().map(|mapped| &mapped.rule.step);
+        let steps = steps.chain([&self.default, &self.out_of_scope.step]);
+        let searched = steps.filter_map(|step| match step {
+            Step::Retrieve(retrieval) => Some(&retrieval.settings.collections),
+            Step::Direct(_) | Step::Reply(_) => None,
+        });
+        let mut names: Vec<&str> = searched.flatten().map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// What a road with retrieval needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The collections to search, at least one and at most [`MAX_COLLECTIONS`].
+    pub collections: Vec<String>,
+    /// Passages to ask for, 1 to [`MAX_K`].
+    pub k: u32,
+    /// How the legs are fused.
+    pub fusion: FusionChoice,
+    /// The generator; `None` means the model host's own choice.
+    pub generator: Option<String>,
+}
+
+/// What is done with a query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Passages are retrieved, and an answer is written from them.
+    Retrieve(Retrieval),
+    /// The generator answers without passages.
+    Direct(Direct),
+    /// A fixed text is the answer.
+    Reply(String),
+}
+
+impl Step {
+    /// The name of the road in the policy file.
+    pub fn road(&self) -> &'static str {
+        match self {
+            Self::Retrieve(retrieval) => retrieval.legs.road(),
+            Self::Direct(_) => "direct",
+            Self::Reply(_) => "reply",
+        }
+    }
+}
+
+/// A road with retrieval.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retrieval {
+    /// The legs that run.
+    pub legs: Legs,
+    /// Where, how many and how.
+    pub settings: Settings,
+}
+
+/// The road straight to the generator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Direct {
+    /// The generator; `None` means the model host's own choice.
+    pub generator: Option<String>,
+    /// What is answered where no generator is configured. Without it the answer is `NO_GENERATOR`.
+    pub reply: Option<String>,
+}
+
+/// The legs of a retrieval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legs {
+    /// By words.
+    Lexical,
+    /// By meaning.
+    Semantic,
+    /// Both at the same time, fused.
+    Hybrid,
+}
+
+impl Legs {
+    /// The name of the road in the policy file.
+    pub fn road(self) -> &'static str {
+        match self {
+            Self::Lexical => "lexical",
+            Self::Semantic => "semantic",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    /// Whether the query's vector is needed.
+    pub fn has_semantic(self) -> bool {
+        self != Self::Lexical
+    }
+}
+
+/// A step and the confidence that it asks for.
+#[derive(Clone, Debug, PartialEq)]
+struct Rule {
+    step: Step,
+    threshold: Option<f64>,
+}
+
+/// The rule of an intent, and the place of its name in the file.
+#[derive(Clone, Debug, PartialEq)]
+struct Mapped {
+    rule: Rule,
+    at: Position,
+}
+
+/// Why a policy was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {why}")]
+pub struct PolicyError {
+    /// Where in the file.
+    pub at: Position,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn parse(text: &str) -> Policy {
+        Policy::parse(text, &labels(&["docs"])).expect("a policy that is right")
+    }
+
+    #[test]
+    fn the_version_is_the_digest_of_the_text() {
+        // The SHA-256 of "version = 1\n", computed with sha256sum.
+        assert_eq!(parse("version = 1\n").version(), "dbab12665d98aef0");
+        assert_ne!(parse("version = 1\n").version(), parse("version = 1\n\n").version());
+    }
+
+    #[test]
+    fn the_built_in_policy_is_right() {
+        let policy = parse(BUILT_IN);
+        let intents: Vec<_> = policy.intents.keys().map(String::as_str).collect();
+        let expected = ["comparison", "factual", "how_to", "lookup", "small_talk", "text_task", "troubleshooting"];
+        assert_eq!(intents, expected);
+        assert_eq!(policy.collections(), ["docs"]);
+    }
+
+    #[test]
+    fn intents_that_the_model_lacks_are_refused_with_their_place() {
+        let policy = parse("version = 1\n\n[intents.lookup]\nroute = \"lexical\"\n");
+        assert_eq!(policy.check_labels(&labels(&["how_to", "lookup"]), ""), Ok(()));
+        let error = policy.check_labels(&labels(&["how_to", "oos"]), "oos").expect_err("lookup is missing");
+        assert_eq!(
+            error.to_string(),
+            "line 3, column 10: the intent model has no intent \"lookup\"; it has how_to, oos"
+        );
+        let error = policy.check_labels(&labels(&["lookup"]), "lookup").expect_err("it is the out-of-scope label");
+        assert!(error.why.contains("[out_of_scope]"), "{error}");
+    }
+
+    #[test]
+    fn collections_are_gathered_from_all_rules() {
+        let text = "version = 1\n[default]\ncollections = [\"b\"]\n[intents.x]\nroute = \"lexical\"\ncollections = [\"a\", \"b\"]\n";
+        assert_eq!(parse(text).collections(), ["a", "b"]);
+    }
+}

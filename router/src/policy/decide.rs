@@ -1,0 +1,318 @@
+//! From an intent to a plan.
+
+use trivium_proto::model::v1::Intent;
+
+use super::{Direct, FusionChoice, Legs, Policy, Retrieval, Rule, Settings, Step};
+
+/// What a caller wishes beyond the road. What is left open, the policy fills in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// The collections to search; empty means the policy's.
+    pub collections: Vec<String>,
+    /// Passages to ask for; `None` means the policy's number.
+    pub k: Option<u32>,
+    /// How the legs are fused; `None` means the policy's way.
+    pub fusion: Option<FusionChoice>,
+    /// The generator; `None` means the policy's.
+    pub generator: Option<String>,
+}
+
+/// A road that a caller can choose. The reply road is not among them: its texts
+/// belong to intents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForcedRoad {
+    /// A road with retrieval.
+    Retrieve(Legs),
+    /// The road straight to the generator.
+    Direct,
+}
+
+/// The rule that chose a road.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanReason {
+    /// The intent was believed, and the policy names a road for it.
+    Intent,
+    /// The confidence was below the threshold.
+    LowConfidence,
+    /// The query is outside the model's scope.
+    OutOfScope,
+    /// The policy has no rule for the intent.
+    UnmappedIntent,
+    /// The caller chose.
+    Caller,
+}
+
+impl PlanReason {
+    /// The name of the rule in traces and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intent => "intent",
+            Self::LowConfidence => "low_confidence",
+            Self::OutOfScope => "out_of_scope",
+            Self::UnmappedIntent => "unmapped_intent",
+            Self::Caller => "caller",
+        }
+    }
+}
+
+/// What is done with a query, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What is done.
+    pub step: Step,
+    /// The rule that chose it.
+    pub reason: PlanReason,
+    /// The confidence that was asked for, 0 to 1; 0 when the caller chose.
+    pub threshold: f64,
+    /// The rule in words, for people.
+    pub explanation: String,
+}
+
+/// The plan for a query of this intent.
+///
+/// The confidence must reach the threshold of the intent's rule; where the rule
+/// has none, the model's own for the label; where the model has none, that of
+/// `[default]`. A confidence that is no number reaches nothing.
+pub fn decide(policy: &Policy, intent: &Intent, overrides: &Overrides) -> Plan {
+    let rule = match intent.out_of_scope {
+        true => Some(&policy.out_of_scope),
+        false => policy.intents.get(&intent.label).map(|mapped| &mapped.rule),
+    };
+    let threshold = threshold(policy, rule, intent);
+    let believed = intent.confidence >= threshold;
+    let (reason, step) = match rule {
+        _ if !believed => (PlanReason::LowConfidence, &policy.default),
+        None => (PlanReason::UnmappedIntent, &policy.default),
+        Some(rule) if intent.out_of_scope => (PlanReason::OutOfScope, &rule.step),
+        Some(rule) => (PlanReason::Intent, &rule.step),
+    };
+    let step = overrides.apply(step.clone());
+    let explanation = explain(intent, threshold, reason, step.road());
+    Plan { step, reason, threshold, explanation }
+}
+
+/// The plan for a road that the caller chose, with the settings of `[default]`.
+pub fn forced(policy: &Policy, road: ForcedRoad, overrides: &Overrides) -> Plan {
+    let settings = policy.settings.clone();
+    let step = match road {
+        ForcedRoad::Retrieve(legs) => Step::Retrieve(Retrieval { legs, settings }),
+        ForcedRoad::Direct => Step::Direct(Direct { generator: settings.generator, reply: None }),
+    };
+    let step = overrides.apply(step);
+    let explanation = format!("the caller chose: {}", step.road());
+    Plan { step, reason: PlanReason::Caller, threshold: 0.0, explanation }
+}
+
+impl Overrides {
+    fn apply(&self, mut step: Step) -> Step {
+        match &mut step {
+            Step::Retrieve(retrieval) => self.apply_to(&mut retrieval.settings),
+            Step::Direct(direct) => direct.generator = self.generator.clone().or(direct.generator.take()),
+            Step::Reply(_) => {}
+        }
+        step
+    }
+
+    fn apply_to(&self, settings: &mut Settings) {
+        if !self.collections.is_empty() {
+            settings.collections.clone_from(&self.collections);
+        }
+        if let Some(k) = self.k {
+            settings.k = k;
+        }
+        if let Some(fusion) = self.fusion {
+            settings.fusion = fusion;
+        }
+        if self.generator.is_some() {
+            settings.generator.clone_from(&self.generator);
+        }
+    }
+}
+
+fn threshold(policy: &Policy, rule: Option<&Rule>, intent: &Intent) -> f64 {
+    let of_model = (intent.threshold > 0.0).then_some(intent.threshold);
+    rule.and_then(|rule| rule.threshold).or(of_model).unwrap_or(policy.threshold)
+}
+
+fn explain(intent: &Intent, threshold: f64, reason: PlanReason, road: &str) -> String {
+    let evidence = format!("{} at {}", intent.label, compare(intent.confidence, threshold));
+    match reason {
+        PlanReason::Intent => format!("{evidence}: {road}"),
+        PlanReason::LowConfidence => format!("{evidence}: the default, {road}"),
+        PlanReason::OutOfScope => format!("{evidence}, outside the model's scope: {road}"),
+        PlanReason::UnmappedIntent => format!("{evidence}, and the policy has no rule for it: the default, {road}"),
+        PlanReason::Caller => format!("the caller chose: {road}"),
+    }
+}
+
+/// Both numbers with as few digits, two at least, as show that they differ.
+fn compare(confidence: f64, threshold: f64) -> String {
+    if confidence == threshold {
+        return format!("{confidence:.2}, exactly the threshold");
+    }
+    let relation = if confidence > threshold { "above" } else { "below" };
+    let pair = |digits: usize| (format!("{confidence:.digits$}"), format!("{threshold:.digits$}"));
+    let differ = |(left, right): &(String, String)| left != right;
+    let (left, right) = (2..6).map(pair).find(differ).unwrap_or_else(|| pair(6));
+    format!("{left}, {relation} {right}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = r#"
+        version = 1
+        [default]
+        threshold = 0.5
+        k = 5
+        [out_of_scope]
+        route = "reply"
+        reply = "no"
+        [intents.lookup]
+        route = "lexical"
+        threshold = 0.8
+        [intents.how_to]
+        route = "hybrid"
+        collections = ["guides"]
+        generator = "extractive"
+        [intents.chat]
+        route = "direct"
+        reply = "hello"
+    "#;
+
+    fn policy() -> Policy {
+        Policy::parse(TEXT, &["docs".to_owned()]).expect("a policy that is right")
+    }
+
+    fn intent(label: &str, confidence: f64, of_model: f64) -> Intent {
+        let out_of_scope = label == "oos";
+        Intent { label: label.to_owned(), confidence, threshold: of_model, out_of_scope, ..Intent::default() }
+    }
+
+    #[test]
+    fn decisions_are_as_the_policy_says() {
+        use PlanReason::{Intent as Believed, LowConfidence, OutOfScope, UnmappedIntent};
+        let table = [
+            // label, confidence, the model's threshold, road, reason, threshold
+            ("lookup", 0.9, 0.0, "lexical", Believed, 0.8),
+            ("lookup", 0.8, 0.0, "lexical", Believed, 0.8),
+            ("lookup", 0.79, 0.0, "hybrid", LowConfidence, 0.8),
+            // The rule's own threshold goes before the model's.
+            ("lookup", 0.85, 0.9, "lexical", Believed, 0.8),
+            ("how_to", 0.6, 0.0, "hybrid", Believed, 0.5),
+            ("how_to", 0.6, 0.7, "hybrid", LowConfidence, 0.7),
+            ("how_to", 0.4, 0.3, "hybrid", Believed, 0.3),
+            ("chat", 1.0, 0.0, "direct", Believed, 0.5),
+            ("oos", 0.9, 0.0, "reply", OutOfScope, 0.5),
+            ("oos", 0.4, 0.0, "hybrid", LowConfidence, 0.5),
+            ("weather", 0.9, 0.0, "hybrid", UnmappedIntent, 0.5),
+            ("weather", 0.2, 0.0, "hybrid", LowConfidence, 0.5),
+            ("lookup", f64::NAN, 0.0, "hybrid", LowConfidence, 0.8),
+        ];
+        for (label, confidence, of_model, road, reason, threshold) in table {
+            let plan = decide(&policy(), &intent(label, confidence, of_model), &Overrides::default());
+            assert_eq!(
+                (plan.step.road(), plan.reason, plan.threshold),
+                (road, reason, threshold),
+                "{label} {confidence}"
+            );
+        }
+    }
+
+    #[test]
+    fn rules_inherit_what_they_leave_out() {
+        let plan = decide(&policy(), &intent("how_to", 0.9, 0.0), &Overrides::default());
+        let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
+        assert_eq!(retrieval.legs, Legs::Hybrid);
+        assert_eq!(retrieval.settings.collections, ["guides"]);
+        assert_eq!(retrieval.settings.k, 5);
+        assert_eq!(retrieval.settings.generator.as_deref(), Some("extractive"));
+    }
+
+    #[test]
+    fn out_of_scope_without_a_rule_takes_the_default() {
+        let policy = Policy::parse("version = 1", &["docs".to_owned()]).expect("the least policy");
+        let plan = decide(&policy, &intent("oos", 0.9, 0.0), &Overrides::default());
+        assert_eq!((plan.step.road(), plan.reason), ("hybrid", PlanReason::OutOfScope));
+    }
+
+    #[test]
+    fn wishes_go_before_the_policy() {
+        let overrides = Overrides {
+            collections: vec!["mine".to_owned()],
+            k: Some(2),
+            fusion: None,
+            generator: Some("remote".to_owned()),
+        };
+        let plan = decide(&policy(), &intent("lookup", 0.9, 0.0), &overrides);
+        let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
+        assert_eq!((retrieval.settings.collections, retrieval.settings.k), (vec!["mine".to_owned()], 2));
+        assert_eq!(retrieval.settings.generator.as_deref(), Some("remote"));
+        let plan = decide(&policy(), &intent("chat", 0.9, 0.0), &overrides);
+        let expected = Direct { generator: Some("remote".to_owned()), reply: Some("hello".to_owned()) };
+        assert_eq!(plan.step, Step::Direct(expected));
+    }
+
+    #[test]
+    fn a_chosen_road_has_the_default_settings() {
+        let plan = forced(&policy(), ForcedRoad::Retrieve(Legs::Semantic), &Overrides::default());
+        let Step::Retrieve(retrieval) = &plan.step else { panic!("a road with retrieval") };
+        assert_eq!((retrieval.legs, retrieval.settings.k), (Legs::Semantic, 5));
+        assert_eq!((plan.reason, plan.threshold), (PlanReason::Caller, 0.0));
+        assert_eq!(plan.explanation, "the caller chose: semantic");
+    }
+
+    #[test]
+    fn explanations_are_sentences_for_people() {
+        let table = [
+            ("how_to", 0.93, "how_to at 0.93, above 0.50: hybrid"),
+            ("how_to", 0.31, "how_to at 0.31, below 0.50: the default, hybrid"),
+            ("how_to", 0.4999, "how_to at 0.4999, below 0.5000: the default, hybrid"),
+            ("how_to", 0.5, "how_to at 0.50, exactly the threshold: hybrid"),
+            ("oos", 0.9, "oos at 0.90, above 0.50, outside the model's scope: reply"),
+            ("weather", 0.9, "weather at 0.90, above 0.50, and the policy has no rule for it: the default, hybrid"),
+        ];
+        for (label, confidence, expected) in table {
+            let plan = decide(&policy(), &intent(label, confidence, 0.0), &Overrides::default());
+            assert_eq!(plan.explanation, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_a_believed_intent_leaves_the_default(
+            label in "lookup|how_to|chat|oos|weather",
+            confidence in 0.0..=1.0_f64,
+            of_model in 0.0..=1.0_f64,
+        ) {
+            let plan = decide(&policy(), &intent(&label, confidence, of_model), &Overrides::default());
+            prop_assert!((0.0..=1.0).contains(&plan.threshold));
+            prop_assert_eq!(plan.reason == PlanReason::LowConfidence, confidence < plan.threshold);
+            if matches!(plan.reason, PlanReason::LowConfidence | PlanReason::UnmappedIntent) {
+                prop_assert_eq!(plan.step.road(), "hybrid");
+            }
+        }
+
+        #[test]
+        fn more_confidence_never_leads_back_to_the_default(
+            label in "lookup|how_to|chat|oos",
+            (low, high) in (0.0..=1.0_f64, 0.0..=1.0_f64).prop_map(|(a, b)| (a.min(b), a.max(b))),
+        ) {
+            let reason = |confidence| decide(&policy(), &intent(&label, confidence, 0.0), &Overrides::default()).reason;
+            if reason(low) != PlanReason::LowConfidence {
+                prop_assert_eq!(reason(high), reason(low));
+            }
+        }
+
+        #[test]
+        fn a_wish_for_k_always_holds(k in 1..=100_u32, confidence in 0.0..=1.0_f64) {
+            let overrides = Overrides { k: Some(k), ..Overrides::default() };
+            let plan = decide(&policy(), &intent("how_to", confidence, 0.0), &overrides);
+            let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
+            prop_assert_eq!(retrieval.settings.k, k);
+        }
+    }
+}

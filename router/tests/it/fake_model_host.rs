@@ -1,0 +1,182 @@
+//! A model host that says what a test tells it to.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use trivium_proto::model::v1::{
+    AnalyzeRequest, AnalyzeResponse, Citation, ComputeTimings, EmbedRequest, EmbedResponse, FinishReason,
+    GenerateRequest, GenerateResponse, GenerationSummary, GetTokenizerRequest, GetTokenizerResponse, Intent,
+    IntentScore, ListModelsRequest, ListModelsResponse, Model, ModelKind, ModelRef, QueryVector, TokenUsage,
+    generate_response::Event, model_service_server::ModelService,
+};
+use trivium_service_kit::{Error, Reason};
+
+/// How a generation goes.
+#[derive(Clone, Debug)]
+pub enum Generation {
+    /// Pieces of text, then a citation of passage 1 where there are passages, then the summary.
+    Says(Vec<&'static str>),
+    /// Refused before the first piece.
+    Fails(Reason),
+    /// One piece, then an error.
+    BreaksOff(&'static str, Reason),
+    /// One piece, then nothing, for ever.
+    Hangs(&'static str),
+}
+
+/// What the model host says.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub intent: Intent,
+    pub labels: Vec<&'static str>,
+    pub generation: Generation,
+    pub analyze_hangs: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let labels = vec!["lookup", "factual", "how_to", "small_talk", "text_task", "out_of_scope"];
+        Self {
+            intent: intent("how_to", 0.9),
+            labels,
+            generation: Generation::Says(vec!["It is ", "here [1]."]),
+            analyze_hangs: false,
+        }
+    }
+}
+
+/// An intent of this label and confidence.
+pub fn intent(label: &str, confidence: f64) -> Intent {
+    Intent {
+        label: label.to_owned(),
+        confidence,
+        margin: confidence - 0.05,
+        threshold: 0.0,
+        out_of_scope: label == "out_of_scope",
+        runners_up: vec![IntentScore { label: "comparison".into(), probability: 0.05 }],
+        model: Some(model_ref("intents")),
+    }
+}
+
+/// Version 1 of a bundle.
+pub fn model_ref(name: &str) -> ModelRef {
+    ModelRef { name: name.to_owned(), version: "1".to_owned() }
+}
+
+/// The stand-in, and what it was asked.
+#[derive(Debug)]
+pub struct FakeModelHost {
+    pub script: Script,
+    pub analyzed: Mutex<Vec<AnalyzeRequest>>,
+    pub generated: Mutex<Vec<GenerateRequest>>,
+    /// True once a generation was let go of before its end.
+    pub let_go: watch::Sender<bool>,
+}
+
+impl FakeModelHost {
+    pub fn new(script: Script) -> Arc<Self> {
+        let (analyzed, generated) = Default::default();
+        Arc::new(Self { script, analyzed, generated, let_go: watch::Sender::new(false) })
+    }
+}
+
+/// Tells when the stream that holds it is dropped.
+struct LetGo(watch::Sender<bool>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// The shared stand-in as a gRPC service.
+pub struct Served(pub Arc<FakeModelHost>);
+
+type Events = Pin<Box<dyn Stream<Item = Result<GenerateResponse, Status>> + Send>>;
+
+fn event(event: Event) -> Result<GenerateResponse, Status> {
+    Ok(GenerateResponse { event: Some(event) })
+}
+
+fn says(pieces: &[&str], has_passages: bool) -> Events {
+    let text = pieces.iter().map(|piece| event(Event::Text((*piece).to_owned())));
+    let citation = Citation { passage_number: 1, answer_start: 0, answer_end: 10, quote: "It is here.".into() };
+    let citation = has_passages.then(|| event(Event::Citation(citation)));
+    let summary = GenerationSummary {
+        generator: "extractive".into(),
+        model: Some(model_ref("minilm")),
+        finish_reason: FinishReason::Stop.into(),
+        usage: Some(TokenUsage { input_tokens: 7, output_tokens: 3 }),
+    };
+    let events: Vec<_> = text.chain(citation).chain([event(Event::Summary(summary))]).collect();
+    Box::pin(stream::iter(events))
+}
+
+#[tonic::async_trait]
+impl ModelService for Served {
+    async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
+        let request = request.into_inner();
+        self.0.analyzed.lock().expect("no test panics with it").push(request.clone());
+        if self.0.script.analyze_hangs {
+            std::future::pending::<()>().await;
+        }
+        let vector = QueryVector { embedder: Some(model_ref("minilm")), values: vec![0.6, 0.8] };
+        Ok(Response::new(AnalyzeResponse {
+            intent: request.intent.then(|| self.0.script.intent.clone()),
+            vectors: if request.vector { vec![vector] } else { Vec::new() },
+            tokens: 5,
+            truncated: false,
+            timings: Some(ComputeTimings { queue_ms: 0.1, tokenize_ms: 0.2, forward_ms: 4.0 }),
+        }))
+    }
+
+    async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
+        Err(Status::unimplemented("the router embeds nothing"))
+    }
+
+    async fn get_tokenizer(&self, _: Request<GetTokenizerRequest>) -> Result<Response<GetTokenizerResponse>, Status> {
+        Err(Status::unimplemented("the router counts no tokens"))
+    }
+
+    type GenerateStream = Events;
+
+    async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Events>, Status> {
+        let request = request.into_inner();
+        let has_passages = !request.passages.is_empty();
+        self.0.generated.lock().expect("no test panics with it").push(request);
+        let text = |piece: &str| event(Event::Text(piece.to_owned()));
+        let events: Events = match &self.0.script.generation {
+            Generation::Says(pieces) => says(pieces, has_passages),
+            Generation::Fails(reason) => return Err(Error::new(*reason, "as the test asked").into()),
+            Generation::BreaksOff(piece, reason) => {
+                Box::pin(stream::iter([text(piece), Err(Error::new(*reason, "as the test asked").into())]))
+            }
+            Generation::Hangs(piece) => {
+                let guard = LetGo(self.0.let_go.clone());
+                let first = stream::iter([text(piece)]);
+                Box::pin(first.chain(stream::pending()).inspect(move |_| {
+                    let _held = &guard;
+                }))
+            }
+        };
+        Ok(Response::new(events))
+    }
+
+    async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
+        let labels = &self.0.script.labels;
+        let models = (!labels.is_empty()).then(|| Model {
+            model: Some(model_ref("intents")),
+            kind: ModelKind::Intent.into(),
+            serving: true,
+            labels: labels.iter().map(|&label| label.to_owned()).collect(),
+            out_of_scope_label: "out_of_scope".into(),
+            ..Model::default()
+        });
+        Ok(Response::new(ListModelsResponse { models: models.into_iter().collect() }))
+    }
+}

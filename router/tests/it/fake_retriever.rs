@@ -1,0 +1,157 @@
+//! A retriever that finds what a test tells it to.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures::Stream;
+use tonic::{Request, Response, Status, Streaming};
+use trivium_proto::retriever::v1::{
+    Collection, CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest, DeleteCollectionResponse,
+    DeleteDocumentsRequest, DeleteDocumentsResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
+    GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
+    SearchRequest, SearchResponse, Snapshot, UpsertDocumentsRequest, UpsertDocumentsResponse,
+    retriever_service_server::RetrieverService,
+};
+use trivium_service_kit::{Error, Reason};
+
+use crate::fake_model_host::model_ref;
+
+/// The collections and their hits.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub collections: BTreeMap<&'static str, Vec<Hit>>,
+    /// Whether the collections were made with an encoder that the model host does not serve.
+    pub other_embedder: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let hits = vec![hit("guide.md", 8.0, 0.9), hit("faq.md", 2.0, 0.5)];
+        Self { collections: BTreeMap::from([("docs", hits)]), other_embedder: false }
+    }
+}
+
+/// The first chunk of a document, found by both legs.
+pub fn hit(document: &str, lexical: f64, semantic: f64) -> Hit {
+    let leg =
+        |leg: Leg, score| LegScore { leg: leg.into(), rank: 1, score, normalised_score: score, share: score / 2.0 };
+    Hit {
+        document_id: document.to_owned(),
+        chunk_id: format!("{document}#0"),
+        char_end: 11,
+        title: format!("Title of {document}"),
+        text: "It is here.".into(),
+        uri: format!("file:///{document}"),
+        score: lexical,
+        legs: vec![leg(Leg::Lexical, lexical), leg(Leg::Semantic, semantic)],
+        ..Hit::default()
+    }
+}
+
+/// The stand-in, and what it was asked.
+#[derive(Debug)]
+pub struct FakeRetriever {
+    pub script: Script,
+    pub searched: Mutex<Vec<SearchRequest>>,
+}
+
+impl FakeRetriever {
+    pub fn new(script: Script) -> Arc<Self> {
+        Arc::new(Self { script, searched: Mutex::default() })
+    }
+
+    fn search(&self, request: &SearchRequest) -> Result<SearchResponse, Error> {
+        let Some(hits) = self.script.collections.get(request.collection.as_str()) else {
+            let why = format!("there is no collection {:?}", request.collection);
+            return Err(Error::new(Reason::CollectionNotFound, why).with_field("collection"));
+        };
+        if self.script.other_embedder && !request.vectors.is_empty() {
+            return Err(Error::new(Reason::EmbedderMismatch, "no vector is of the collection's embedder"));
+        }
+        let asked = |leg: &Leg| request.legs.contains(&i32::from(*leg));
+        let mut hits = hits.clone();
+        for hit in &mut hits {
+            hit.legs.retain(|score| asked(&score.leg()));
+        }
+        hits.truncate(request.k.unwrap_or(10) as usize);
+        let legs = [Leg::Lexical, Leg::Semantic].into_iter().filter(asked);
+        let embedder = if self.script.other_embedder { "other" } else { "minilm" };
+        Ok(SearchResponse {
+            hits,
+            snapshot: Some(Snapshot { collection: request.collection.clone(), version: 7, ..Snapshot::default() }),
+            embedder: asked(&Leg::Semantic).then(|| model_ref(embedder)),
+            legs: legs.map(|leg| LegReport { leg: leg.into(), candidates: 2, elapsed_ms: 1.5 }).collect(),
+            elapsed_ms: 2.0,
+            fusion: request.fusion,
+        })
+    }
+}
+
+/// The shared stand-in as a gRPC service.
+pub struct Served(pub Arc<FakeRetriever>);
+
+fn unused<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("the router only searches"))
+}
+
+#[tonic::async_trait]
+impl RetrieverService for Served {
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        let request = request.into_inner();
+        self.0.searched.lock().expect("no test panics with it").push(request.clone());
+        Ok(Response::new(self.0.search(&request)?))
+    }
+
+    async fn list_collections(
+        &self,
+        _: Request<ListCollectionsRequest>,
+    ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let names = self.0.script.collections.keys();
+        let collections = names.map(|&name| Collection { name: name.to_owned(), ..Collection::default() }).collect();
+        Ok(Response::new(ListCollectionsResponse { collections }))
+    }
+
+    async fn create_collection(
+        &self,
+        _: Request<CreateCollectionRequest>,
+    ) -> Result<Response<CreateCollectionResponse>, Status> {
+        unused()
+    }
+
+    async fn get_collection(
+        &self,
+        _: Request<GetCollectionRequest>,
+    ) -> Result<Response<GetCollectionResponse>, Status> {
+        unused()
+    }
+
+    async fn delete_collection(
+        &self,
+        _: Request<DeleteCollectionRequest>,
+    ) -> Result<Response<DeleteCollectionResponse>, Status> {
+        unused()
+    }
+
+    type UpsertDocumentsStream = Pin<Box<dyn Stream<Item = Result<UpsertDocumentsResponse, Status>> + Send>>;
+
+    async fn upsert_documents(
+        &self,
+        _: Request<Streaming<UpsertDocumentsRequest>>,
+    ) -> Result<Response<Self::UpsertDocumentsStream>, Status> {
+        unused()
+    }
+
+    async fn delete_documents(
+        &self,
+        _: Request<DeleteDocumentsRequest>,
+    ) -> Result<Response<DeleteDocumentsResponse>, Status> {
+        unused()
+    }
+
+    async fn get_documents(&self, _: Request<GetDocumentsRequest>) -> Result<Response<GetDocumentsResponse>, Status> {
+        unused()
+    }
+}

@@ -1,0 +1,13 @@
+//! The router over real gRPC, against stand-ins for the services below it that
+//! answer as each test tells them.
+
+mod answers;
+mod bad_input;
+mod deadlines;
+mod fake_model_host;
+mod fake_retriever;
+mod readiness;
+mod retrieval;
+mod roads;
+mod traces;
+mod world;

@@ -1,0 +1,68 @@
+//! Retrieval over one collection and over several.
+
+use trivium_proto::router::v1::QueryOptions;
+use trivium_service_kit::Reason;
+
+use crate::{
+    fake_retriever::{Script, hit},
+    world::{Plan, World},
+};
+
+#[tokio::test]
+async fn a_collection_of_another_embedder_is_searched_again_without_a_vector() {
+    let mut plan = Plan::of_intent("factual", 0.9);
+    plan.retriever = Script { other_embedder: true, ..Script::default() };
+    let world = World::start(plan).await;
+    let response = world.query(QueryOptions::default()).await.expect("an answer");
+    assert_eq!(response.passages.len(), 2);
+    let searched = world.retriever.searched.lock().expect("no test panics with it").clone();
+    let vectors: Vec<_> = searched.iter().map(|request| request.vectors.len()).collect();
+    assert_eq!(vectors, [1, 0]);
+    let models = response.account.expect("an account").models;
+    let embedders: Vec<_> = models
+        .iter()
+        .filter(|part| part.role == "embedder")
+        .map(|part| part.model.as_ref().expect("a model").name.as_str())
+        .collect();
+    assert_eq!(embedders, ["minilm", "other"]);
+}
+
+#[tokio::test]
+async fn two_collections_become_one_ranking() {
+    let mut plan = Plan::of_intent("lookup", 0.9);
+    plan.retriever.collections.insert("faq", vec![hit("billing.md", 5.0, 0.7)]);
+    let world = World::start(plan).await;
+    let options = QueryOptions { collections: vec!["docs".into(), "faq".into()], ..QueryOptions::default() };
+    let response = world.query(options).await.expect("an answer");
+    let passages: Vec<_> = response
+        .passages
+        .iter()
+        .map(|passage| {
+            let hit = passage.hit.as_ref().expect("a hit");
+            (passage.number, passage.collection.as_str(), hit.document_id.as_str(), hit.legs[0].rank)
+        })
+        .collect();
+    assert_eq!(passages, [(1, "docs", "guide.md", 1), (2, "faq", "billing.md", 2), (3, "docs", "faq.md", 3)]);
+    let snapshots = response.account.expect("an account").snapshots;
+    let names: Vec<_> = snapshots.iter().map(|snapshot| snapshot.collection.as_str()).collect();
+    assert_eq!(names, ["docs", "faq"]);
+}
+
+#[tokio::test]
+async fn no_more_passages_come_than_were_asked_for() {
+    let mut plan = Plan::of_intent("how_to", 0.9);
+    plan.retriever.collections.insert("faq", vec![hit("billing.md", 5.0, 0.7)]);
+    let world = World::start(plan).await;
+    let options =
+        QueryOptions { collections: vec!["docs".into(), "faq".into()], k: Some(2), ..QueryOptions::default() };
+    assert_eq!(world.query(options).await.expect("an answer").passages.len(), 2);
+}
+
+#[tokio::test]
+async fn an_unknown_collection_is_not_found_and_names_the_callers_field() {
+    let world = World::start(Plan::default()).await;
+    let options = QueryOptions { collections: vec!["docs".into(), "nowhere".into()], ..QueryOptions::default() };
+    let error = world.query(options).await.expect_err("no such collection");
+    assert_eq!((error.reason(), error.field()), (Reason::CollectionNotFound, Some("options.collections")));
+    assert!(error.message().contains("nowhere"), "{error}");
+}
