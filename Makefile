@@ -1,0 +1,46 @@
+# Everything is built with one profile and for the whole workspace: other flags would
+# compile lance a second time, which takes the better part of an hour.
+
+CARGO_FLAGS := --workspace --release --locked
+TARGET_DIR  := $(or $(CARGO_TARGET_DIR),target)
+TRIVIUM     := $(TARGET_DIR)/release/trivium
+INTENTS     := model-host/intents
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build encoder intents demo test lint fmt bench proto
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+setup: ## Install what the build needs and is missing
+	@deploy/setup.sh
+
+build: setup ## Build the binary
+	cargo build $(CARGO_FLAGS) --bin trivium
+
+encoder: build ## Fetch the encoder, if it is not there yet
+	$(TRIVIUM) models pull minilm
+
+intents: encoder ## Fit the intent model on the labelled queries, if there is none yet
+	$(TRIVIUM) intents fit --if-absent \
+	  --train $(INTENTS)/train.jsonl --valid $(INTENTS)/valid.jsonl --test $(INTENTS)/test.jsonl
+
+demo: intents ## Start everything and ask one question for each road (ONCE=1 stops it at the end)
+	@TRIVIUM=$(TRIVIUM) ONCE=$(ONCE) deploy/demo.sh
+
+test: encoder ## Run every test
+	cargo test $(CARGO_FLAGS)
+
+lint: setup ## Check formatting and lints
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+fmt: ## Format the code
+	cargo fmt --all
+
+bench: build ## Measure the running services
+	$(TRIVIUM) bench
+
+# Only this one builds a single crate: the others may not compile before it has run.
+proto: setup ## Write the generated code of the contract anew
+	TRIVIUM_WRITE_PROTO=1 cargo test --release --locked --package trivium-proto

@@ -1,0 +1,145 @@
+//! The command line: its commands, and the flags that several of them share.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::command::{ask, bench, collections, eval, ingest, intents, models, route, routes, search, serve, up};
+
+/// Answers questions from documents: an intent model decides which road each query takes.
+#[derive(Debug, Parser)]
+#[command(name = "trivium", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run all three services in this process, on loopback
+    Up(up::Args),
+    /// Run one service
+    Serve(serve::Args),
+    /// Put documents into a collection: Markdown, text and JSON lines, whole folders at a time
+    Ingest(ingest::Args),
+    /// Ask a question, and read the answer with its sources
+    Ask(ask::Args),
+    /// Find passages, without an answer
+    Search(search::Args),
+    /// Show which road a query would take, and why
+    Route(route::Args),
+    /// Work with routes files
+    #[command(subcommand)]
+    Routes(routes::Command),
+    /// Fetch and list models
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Fit and judge intent models
+    #[command(subcommand)]
+    Intents(intents::Command),
+    /// List, create and delete collections
+    #[command(subcommand)]
+    Collections(collections::Command),
+    /// Measure quality
+    #[command(subcommand)]
+    Eval(eval::Command),
+    /// Measure latency and throughput of the running services
+    Bench(bench::Args),
+}
+
+/// Where the router is.
+#[derive(Debug, Clone, Args)]
+pub struct RouterEndpoint {
+    /// Address of the router
+    #[arg(long = "endpoint", env = "TRIVIUM_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7700")]
+    pub url: String,
+}
+
+/// Where the retriever is, for commands that talk to it first.
+#[derive(Debug, Clone, Args)]
+pub struct RetrieverEndpoint {
+    /// Address of the retriever
+    #[arg(
+        long = "endpoint",
+        env = "TRIVIUM_RETRIEVER_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7701"
+    )]
+    pub url: String,
+}
+
+/// Where the model host is, for commands that talk to it first.
+#[derive(Debug, Clone, Args)]
+pub struct ModelHostEndpoint {
+    /// Address of the model host
+    #[arg(
+        long = "endpoint",
+        env = "TRIVIUM_MODEL_HOST_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7702"
+    )]
+    pub url: String,
+}
+
+/// Where models are kept on this machine.
+#[derive(Debug, Clone, Args)]
+pub struct ModelsDir {
+    /// Folder of the models [default: the user's cache folder]
+    #[arg(long, env = "TRIVIUM_MODELS_DIR", value_name = "DIR")]
+    pub models_dir: Option<std::path::PathBuf>,
+}
+
+impl ModelsDir {
+    /// The registry over that folder.
+    pub fn registry(&self) -> trivium_model_host::bundle::Registry {
+        let folder = self.models_dir.clone().unwrap_or_else(trivium_model_host::bundle::default_models_dir);
+        trivium_model_host::bundle::Registry::new(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_of_the_command_line_parses() {
+        let table = [
+            "trivium up --data d --config c --router-addr 127.0.0.1:0 --retriever-addr 127.0.0.1:0 --model-host-addr 127.0.0.1:0",
+            "trivium serve model-host --config c --addr 127.0.0.1:0",
+            "trivium ingest --collection docs a b.md",
+            "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer",
+            "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --json",
+            "trivium route hello --json",
+            "trivium routes check routes.toml",
+            "trivium models list --json",
+            "trivium models pull minilm --from folder --force",
+            "trivium intents fit --train a.jsonl --valid b.jsonl --test c.jsonl --name intents",
+            "trivium intents eval --name intents --test c.jsonl --json",
+            "trivium collections list --json",
+            "trivium collections create docs",
+            "trivium collections delete docs --yes",
+            "trivium eval retrieval folder --json --keep --split test",
+            "trivium bench --json --clients 1,8",
+        ];
+        for line in table {
+            let parsed = Cli::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_with_exit_code_2() {
+        for line in ["trivium", "trivium fly", "trivium ask", "trivium ask q --route sideways", "trivium search q -k x"]
+        {
+            let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

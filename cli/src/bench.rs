@@ -1,0 +1,4 @@
+//! Measuring the running services from outside, in a closed loop.
+
+pub mod latency;
+pub mod load;

@@ -1,0 +1,201 @@
+//! The calls that are measured, and the loop that makes them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use trivium_proto::{
+    retriever::v1::{Leg, SearchRequest},
+    router::v1::{AnswerMode, QueryOptions, QueryRequest, RouteRequest},
+};
+use trivium_service_kit::Error;
+
+use super::latency::Latencies;
+use crate::clients::{Retriever, Router};
+
+/// Passages that each search and each query asks for.
+const K: u32 = 8;
+
+/// A kind of call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// The decision alone.
+    Route,
+    /// Full-text retrieval.
+    SearchLexical,
+    /// Vector retrieval, the query's vector included.
+    SearchSemantic,
+    /// Both, fused.
+    SearchHybrid,
+    /// Decision and passages.
+    QueryWithoutAnswer,
+    /// Decision, passages and answer.
+    Query,
+}
+
+impl Call {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Route,
+        Self::SearchLexical,
+        Self::SearchSemantic,
+        Self::SearchHybrid,
+        Self::QueryWithoutAnswer,
+        Self::Query,
+    ];
+
+    /// Its name in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::SearchLexical => "search_lexical",
+            Self::SearchSemantic => "search_semantic",
+            Self::SearchHybrid => "search_hybrid",
+            Self::QueryWithoutAnswer => "query_no_answer",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// What the calls go to, and what they ask.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The router.
+    pub router: Router,
+    /// The retriever.
+    pub retriever: Retriever,
+    /// The collection.
+    pub collection: String,
+    /// The queries, taken in turns; at least one.
+    pub queries: Vec<String>,
+}
+
+/// One line of the report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The kind of call.
+    pub name: &'static str,
+    /// Clients that called at the same time, each one call after the other.
+    pub clients: usize,
+    /// Median latency.
+    pub p50_ms: f64,
+    /// 95th percentile.
+    pub p95_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// Calls per second of all clients together.
+    pub per_second: f64,
+    /// Calls that were measured.
+    pub calls: usize,
+    /// Median of the forward pass that the service itself reports, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forward_p50_ms: Option<f64>,
+}
+
+impl Target {
+    /// Makes `calls` calls of one kind from `clients` clients, and measures each.
+    ///
+    /// # Errors
+    /// The first call that fails: figures of failing calls mean nothing.
+    pub async fn measure(&self, call: Call, clients: usize, calls: usize) -> Result<Row, Error> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let started = Instant::now();
+        let mut running = JoinSet::new();
+        for _ in 0..clients {
+            running.spawn(self.clone().client(call, next.clone(), calls));
+        }
+        let mut all = Measured::default();
+        while let Some(client) = running.join_next().await {
+            let measured = client.map_err(|error| {
+                Error::new(trivium_service_kit::Reason::Internal, format!("a client ended abnormally: {error}"))
+            })??;
+            all.latencies.extend(measured.latencies);
+            all.forward_ms.extend(measured.forward_ms);
+        }
+        Ok(all.row(call, clients, started.elapsed().as_secs_f64()))
+    }
+
+    /// One client: calls until all are made.
+    async fn client(self, call: Call, next: Arc<AtomicUsize>, calls: usize) -> Result<Measured, Error> {
+        let mut measured = Measured::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= calls {
+                return Ok(measured);
+            }
+            let query = self.queries[number % self.queries.len()].clone();
+            let started = Instant::now();
+            let forward_ms = self.call(call, query).await?;
+            measured.latencies.push(started.elapsed());
+            measured.forward_ms.extend(forward_ms);
+        }
+    }
+
+    /// Makes one call. Gives the time of the forward pass, where the answer says it.
+    async fn call(&self, call: Call, query: String) -> Result<Option<f64>, Error> {
+        match call {
+            Call::Route => {
+                let answer = self.router.route(RouteRequest { query, ..RouteRequest::default() }).await?;
+                Ok(answer.timings_ms.get("forward").copied())
+            }
+            Call::SearchLexical => self.search(query, &[Leg::Lexical]).await,
+            Call::SearchSemantic => self.search(query, &[Leg::Semantic]).await,
+            Call::SearchHybrid => self.search(query, &[Leg::Lexical, Leg::Semantic]).await,
+            Call::QueryWithoutAnswer => self.query(query, AnswerMode::None).await,
+            Call::Query => self.query(query, AnswerMode::Generate).await,
+        }
+    }
+
+    async fn search(&self, query: String, legs: &[Leg]) -> Result<Option<f64>, Error> {
+        let request = SearchRequest {
+            collection: self.collection.clone(),
+            query,
+            legs: legs.iter().map(|leg| (*leg).into()).collect(),
+            k: Some(K),
+            ..SearchRequest::default()
+        };
+        self.retriever.search(request).await.map(|_| None)
+    }
+
+    /// The road is fixed to the costliest, so that the figures do not depend on the intents of the queries.
+    async fn query(&self, query: String, mode: AnswerMode) -> Result<Option<f64>, Error> {
+        let options = QueryOptions {
+            collections: vec![self.collection.clone()],
+            road: trivium_proto::router::v1::Road::Hybrid.into(),
+            k: Some(K),
+            answer_mode: mode.into(),
+            ..QueryOptions::default()
+        };
+        let request = QueryRequest { query, options: Some(options), ..QueryRequest::default() };
+        let answer = self.router.query(request).await?;
+        Ok(answer.account.and_then(|account| account.timings_ms.get("forward").copied()))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Measured {
+    latencies: Latencies,
+    forward_ms: Vec<f64>,
+}
+
+impl Measured {
+    fn row(mut self, call: Call, clients: usize, seconds: f64) -> Row {
+        self.forward_ms.sort_by(f64::total_cmp);
+        Row {
+            name: call.name(),
+            clients,
+            p50_ms: self.latencies.percentile_ms(0.5),
+            p95_ms: self.latencies.percentile_ms(0.95),
+            p99_ms: self.latencies.percentile_ms(0.99),
+            per_second: if seconds > 0.0 { self.latencies.len() as f64 / seconds } else { 0.0 },
+            calls: self.latencies.len(),
+            forward_p50_ms: self.forward_ms.get(self.forward_ms.len() / 2).copied(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The services, as the command line calls them. The only file here that names tonic.
+
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use trivium_proto::{
+    model::v1::{EmbedRequest, EmbedResponse, ListModelsRequest, Model, model_service_client::ModelServiceClient},
+    retriever::v1::{
+        Collection, CreateCollectionRequest, DeleteCollectionRequest, GetCollectionRequest, ListCollectionsRequest,
+        SearchRequest, SearchResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
+        retriever_service_client::RetrieverServiceClient,
+    },
+    router::v1::{
+        QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
+        router_service_client::RouterServiceClient,
+    },
+};
+use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
+
+/// The budget of one call. People give up sooner; scripts can set their own limits.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers may hold 1,000 passages with their texts.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+fn channel(peer: Service, url: &str) -> Result<GrpcChannel, ConfigError> {
+    let endpoint = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let options = ClientOptions { endpoint, ..ClientOptions::default() };
+    GrpcChannel::connect(Service::Cli, peer, &options)
+        .map_err(|error| ConfigError { key: "--endpoint".into(), ..error })
+}
+
+fn request<T>(message: T) -> Request<T> {
+    Deadline::after(PATIENCE).request(message)
+}
+
+fn answer<T>(outcome: Result<Response<T>, Status>) -> Result<T, Error> {
+    Ok(outcome?.into_inner())
+}
+
+/// The router.
+#[derive(Debug, Clone)]
+pub struct Router(RouterServiceClient<GrpcChannel>);
+
+impl Router {
+    /// A client of the router at `url`; it connects with its first call.
+    ///
+    /// # Errors
+    /// When `url` is no address.
+    pub fn connect(url: &str) -> Result<Self, ConfigError> {
+        let channel = channel(Service::Router, url)?;
+        Ok(Self(RouterServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+    }
+
+    /// The decision alone.
+    pub async fn route(&self, message: RouteRequest) -> Result<RouteResponse, Error> {
+        answer(self.0.clone().route(request(message)).await)
+    }
+
+    /// The answer, whole.
+    pub async fn query(&self, message: QueryRequest) -> Result<QueryResponse, Error> {
+        answer(self.0.clone().query(request(message)).await)
+    }
+
+    /// The answer, piece by piece.
+    pub async fn query_stream(
+        &self,
+        message: QueryStreamRequest,
+    ) -> Result<impl Stream<Item = Result<QueryStreamResponse, Error>> + Unpin + use<>, Error> {
+        let stream = answer(self.0.clone().query_stream(request(message)).await)?;
+        Ok(stream.map(|event| event.map_err(Error::from)))
+    }
+}
+
+/// The retriever.
+#[derive(Debug, Clone)]
+pub struct Retriever(RetrieverServiceClient<GrpcChannel>);
+
+impl Retriever {
+    /// A client of the retriever at `url`; it connects with its first call.
+    ///
+    /// # Errors
+    /// When `url` is no address.
+    pub fn connect(url: &str) -> Result<Self, ConfigError> {
+        let channel = channel(Service::Retriever, url)?;
+        Ok(Self(RetrieverServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+    }
+
+    /// Passages.
+    pub async fn search(&self, message: SearchRequest) -> Result<SearchResponse, Error> {
+        answer(self.0.clone().search(request(message)).await)
+    }
+
+    /// All collections, by name.
+    pub async fn collections(&self) -> Result<Vec<Collection>, Error> {
+        Ok(answer(self.0.clone().list_collections(request(ListCollectionsRequest {})).await)?.collections)
+    }
+
+    /// One collection; `None` when there is none of that name.
+    pub async fn collection(&self, name: &str) -> Result<Option<Collection>, Error> {
+        let message = GetCollectionRequest { name: name.to_owned() };
+        match answer(self.0.clone().get_collection(request(message)).await) {
+            Ok(found) => Ok(found.collection),
+            Err(error) if error.reason() == Reason::CollectionNotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a collection.
+    pub async fn create(&self, message: CreateCollectionRequest) -> Result<Collection, Error> {
+        let created = answer(self.0.clone().create_collection(request(message)).await)?;
+        created.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no collection"))
+    }
+
+    /// Removes a collection.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        let message = DeleteCollectionRequest { name: name.to_owned() };
+        answer(self.0.clone().delete_collection(request(message)).await).map(drop)
+    }
+
+    /// Sends batches, and gives their acknowledgements. The stream has no
+    /// deadline: it lasts as long as there are documents.
+    pub async fn upsert(
+        &self,
+        batches: mpsc::Receiver<UpsertDocumentsRequest>,
+    ) -> Result<impl Stream<Item = Result<UpsertDocumentsResponse, Error>> + Unpin + use<>, Error> {
+        let stream = answer(self.0.clone().upsert_documents(ReceiverStream::new(batches)).await)?;
+        Ok(stream.map(|acknowledgement| acknowledgement.map_err(Error::from)))
+    }
+}
+
+/// The model host.
+#[derive(Debug, Clone)]
+pub struct ModelHost(ModelServiceClient<GrpcChannel>);
+
+impl ModelHost {
+    /// A client of the model host at `url`; it connects with its first call.
+    ///
+    /// # Errors
+    /// When `url` is no address.
+    pub fn connect(url: &str) -> Result<Self, ConfigError> {
+        let channel = channel(Service::ModelHost, url)?;
+        Ok(Self(ModelServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+    }
+
+    /// Vectors of texts.
+    pub async fn embed(&self, message: EmbedRequest) -> Result<EmbedResponse, Error> {
+        answer(self.0.clone().embed(request(message)).await)
+    }
+
+    /// All bundles, by name and version.
+    pub async fn models(&self) -> Result<Vec<Model>, Error> {
+        Ok(answer(self.0.clone().list_models(request(ListModelsRequest {})).await)?.models)
+    }
+}

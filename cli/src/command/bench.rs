@@ -1,0 +1,126 @@
+//! `trivium bench`: latency and throughput of the running services.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use trivium_proto::retriever::v1::SearchRequest;
+
+use crate::{
+    args::RouterEndpoint,
+    bench::load::{Call, Row, Target},
+    clients::{Retriever, Router},
+    output,
+    render::table::table,
+};
+
+/// Titles that stand in for queries when none are given.
+const TITLES: u32 = 200;
+
+/// Arguments of `trivium bench`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    /// The collection to search
+    #[arg(long, value_name = "NAME", default_value = "docs")]
+    collection: String,
+    /// Queries, one on each line [default: titles of the collection's documents]
+    #[arg(long, value_name = "FILE")]
+    queries: Option<PathBuf>,
+    /// Clients that call at the same time
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    clients: Vec<u16>,
+    /// Calls of each kind that are measured
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    calls: u32,
+    /// Calls of each kind before that, which are not
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    warm_up: u32,
+    #[command(flatten)]
+    endpoint: RouterEndpoint,
+    /// Address of the retriever
+    #[arg(long, env = "TRIVIUM_RETRIEVER_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7701")]
+    retriever_endpoint: String,
+}
+
+/// Measures every kind of call with every number of clients.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let retriever = Retriever::connect(&args.retriever_endpoint)?;
+    let queries = match &args.queries {
+        Some(file) => read_queries(file)?,
+        None => titles(&retriever, &args.collection).await?,
+    };
+    let router = Router::connect(&args.endpoint.url)?;
+    let target = Target { router, retriever, collection: args.collection.clone(), queries };
+    let rows = measure(&target, &args).await?;
+    if args.json { output::json(&rows) } else { show(&rows) }
+}
+
+async fn measure(target: &Target, args: &Args) -> anyhow::Result<Vec<Row>> {
+    let bar = ProgressBar::new((args.clients.len() * Call::ALL.len()) as u64).with_style(bar_style());
+    let mut rows = Vec::new();
+    for clients in args.clients.iter().map(|clients| usize::from(*clients)) {
+        for call in Call::ALL {
+            bar.set_message(format!("{} from {clients}", call.name()));
+            target.measure(call, clients, args.warm_up as usize).await?;
+            rows.push(target.measure(call, clients, args.calls as usize).await?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(rows)
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:40.cyan/dim} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn read_queries(file: &Path) -> anyhow::Result<Vec<String>> {
+    let text = fs_err::read_to_string(file)?;
+    let queries: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if queries.is_empty() {
+        bail!("{} holds no queries", file.display());
+    }
+    Ok(queries)
+}
+
+/// Titles of documents, asked for by a query that is near to nothing in particular.
+async fn titles(retriever: &Retriever, collection: &str) -> anyhow::Result<Vec<String>> {
+    let request = SearchRequest {
+        collection: collection.to_owned(),
+        query: "overview of everything".to_owned(),
+        k: Some(TITLES),
+        group_by_document: true,
+        ..SearchRequest::default()
+    };
+    let found = retriever.search(request).await.context("the collection's titles cannot be had")?;
+    let titles: BTreeSet<String> =
+        found.hits.into_iter().map(|hit| hit.title).filter(|title| !title.trim().is_empty()).collect();
+    if titles.is_empty() {
+        bail!("the collection {collection:?} has no titles to make queries of; give some with --queries");
+    }
+    Ok(titles.into_iter().collect())
+}
+
+fn show(rows: &[Row]) -> anyhow::Result<()> {
+    let lines = rows.iter().map(|row| {
+        let figure = |ms: f64| format!("{ms:.2}");
+        [
+            row.name.to_owned(),
+            row.clients.to_string(),
+            figure(row.p50_ms),
+            figure(row.p95_ms),
+            figure(row.p99_ms),
+            format!("{:.0}", row.per_second),
+            row.forward_p50_ms.map(figure).unwrap_or_default(),
+        ]
+    });
+    let headings = ["call", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "forward p50 ms"];
+    Ok(output::line(table(headings, lines))?)
+}

@@ -1,0 +1,147 @@
+//! `trivium collections`: what there is to search.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::bail;
+use clap::{Subcommand, ValueEnum};
+use trivium_proto::retriever::v1::{CreateCollectionRequest, MetadataField, MetadataType};
+
+use crate::{args::RetrieverEndpoint, clients::Retriever, output, render::table::table, view::CollectionView};
+
+/// What to do with collections.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List all collections
+    List {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        endpoint: RetrieverEndpoint,
+    },
+    /// Make an empty collection
+    Create {
+        /// Its name: lower-case letters, digits, "-" and "_"
+        name: String,
+        /// A metadata field that becomes a column, for instance year:integer; may be given several times
+        #[arg(long = "field", value_name = "NAME:TYPE", value_parser = field)]
+        fields: Vec<MetadataField>,
+        #[command(flatten)]
+        endpoint: RetrieverEndpoint,
+    },
+    /// Remove a collection and its files
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        endpoint: RetrieverEndpoint,
+    },
+}
+
+/// Runs one of them.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List { json, endpoint } => list(&Retriever::connect(&endpoint.url)?, json).await,
+        Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
+        Command::Delete { name, yes, endpoint } => delete(&Retriever::connect(&endpoint.url)?, &name, yes).await,
+    }
+}
+
+async fn list(retriever: &Retriever, json: bool) -> anyhow::Result<()> {
+    let collections: Vec<CollectionView> =
+        retriever.collections().await?.into_iter().map(CollectionView::from).collect();
+    if json {
+        return output::json(&collections);
+    }
+    if collections.is_empty() {
+        return Ok(output::line("There are no collections yet; `trivium ingest PATH` makes one.")?);
+    }
+    let rows = collections.into_iter().map(|collection| {
+        [
+            collection.name,
+            collection.documents.to_string(),
+            collection.chunks.to_string(),
+            collection.version.to_string(),
+            format!("{}/{}", collection.embedder.name, collection.embedder.version),
+        ]
+    });
+    Ok(output::line(table(["collection", "documents", "chunks", "version", "embedder"], rows))?)
+}
+
+async fn create(retriever: &Retriever, name: String, metadata_fields: Vec<MetadataField>) -> anyhow::Result<()> {
+    let request = CreateCollectionRequest { name, metadata_fields, ..CreateCollectionRequest::default() };
+    let created = retriever.create(request).await?;
+    Ok(output::line(format!("created {}", created.name))?)
+}
+
+async fn delete(retriever: &Retriever, name: &str, yes: bool) -> anyhow::Result<()> {
+    let Some(found) = retriever.collection(name).await? else {
+        bail!("there is no collection {name:?}; `trivium collections list` shows what there is");
+    };
+    if !yes && !confirmed(name, found.documents)? {
+        bail!("nothing was deleted");
+    }
+    retriever.delete(name).await?;
+    Ok(output::line(format!("deleted {name} with {} documents", found.documents))?)
+}
+
+/// Asks the person at the terminal. Without one, nobody can say yes.
+fn confirmed(name: &str, documents: u64) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("deleting {name} with {documents} documents needs --yes when no terminal can be asked");
+    }
+    eprint!("Delete {name} with {documents} documents? Type its name to confirm: ");
+    io::stderr().flush()?;
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed)?;
+    Ok(typed.trim() == name)
+}
+
+/// Types of metadata, as they are named on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypeArg {
+    String,
+    Integer,
+    Float,
+    Boolean,
+    Timestamp,
+    StringList,
+}
+
+impl From<TypeArg> for MetadataType {
+    fn from(kind: TypeArg) -> Self {
+        match kind {
+            TypeArg::String => Self::String,
+            TypeArg::Integer => Self::Integer,
+            TypeArg::Float => Self::Float,
+            TypeArg::Boolean => Self::Boolean,
+            TypeArg::Timestamp => Self::Timestamp,
+            TypeArg::StringList => Self::StringList,
+        }
+    }
+}
+
+fn field(text: &str) -> Result<MetadataField, String> {
+    let (name, kind) = text.split_once(':').ok_or("must look like NAME:TYPE, for instance year:integer")?;
+    let kind = TypeArg::from_str(kind, false).map_err(|_| {
+        format!("{kind:?} is no type; there are string, integer, float, boolean, timestamp and string-list")
+    })?;
+    Ok(MetadataField { name: name.to_owned(), r#type: MetadataType::from(kind).into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_have_a_name_and_a_type() {
+        let year = field("year:integer").expect("good");
+        assert_eq!((year.name.as_str(), year.r#type()), ("year", MetadataType::Integer));
+        assert_eq!(field("tags:string-list").map(|field| field.r#type()), Ok(MetadataType::StringList));
+        assert!(field("year").is_err());
+        assert!(field("year:number").is_err_and(|why| why.contains("string-list")));
+    }
+}

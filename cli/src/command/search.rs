@@ -1,0 +1,161 @@
+//! `trivium search`: passages, without an answer.
+
+use clap::ValueEnum;
+use serde::Serialize;
+use trivium_proto::retriever::v1::{AsOf, Leg, SearchRequest, SearchResponse, as_of::State};
+
+use crate::{
+    args::RetrieverEndpoint,
+    clients::Retriever,
+    output,
+    render::{hits, milliseconds, style::Style},
+    view::{Hit, SnapshotView},
+};
+
+/// Arguments of `trivium search`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to look for
+    query: String,
+    /// The collection
+    #[arg(long, value_name = "NAME", default_value = "docs")]
+    collection: String,
+    /// The legs to use
+    #[arg(long, value_name = "LEG", value_delimiter = ',', default_value = "lexical,semantic")]
+    legs: Vec<LegArg>,
+    /// How many passages, 1 to 1000
+    #[arg(short = 'k', value_name = "N", default_value_t = 10)]
+    k: u32,
+    /// Each document once, by its best passage
+    #[arg(long)]
+    group_by_document: bool,
+    /// A condition on metadata
+    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    filter: String,
+    /// An earlier state: a version, a time (RFC 3339) or a tag
+    #[arg(long, value_name = "V")]
+    as_of: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    endpoint: RetrieverEndpoint,
+}
+
+/// A leg, as it is named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LegArg {
+    /// By words
+    Lexical,
+    /// By meaning
+    Semantic,
+}
+
+impl From<LegArg> for Leg {
+    fn from(leg: LegArg) -> Self {
+        match leg {
+            LegArg::Lexical => Self::Lexical,
+            LegArg::Semantic => Self::Semantic,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SearchView {
+    hits: Vec<Hit>,
+    snapshot: SnapshotView,
+    legs: Vec<LegReportView>,
+    elapsed_ms: f64,
+}
+
+#[derive(Serialize)]
+struct LegReportView {
+    leg: &'static str,
+    candidates: u32,
+    elapsed_ms: f64,
+}
+
+/// Searches, and lists what was found.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let retriever = Retriever::connect(&args.endpoint.url)?;
+    let view = view(retriever.search(request(&args)).await?);
+    if args.json { output::json(&view) } else { show(&view) }
+}
+
+fn request(args: &Args) -> SearchRequest {
+    let mut legs: Vec<i32> = Vec::new();
+    for leg in args.legs.iter().map(|leg| Leg::from(*leg).into()) {
+        if !legs.contains(&leg) {
+            legs.push(leg);
+        }
+    }
+    SearchRequest {
+        collection: args.collection.clone(),
+        query: args.query.clone(),
+        legs,
+        k: Some(args.k),
+        group_by_document: args.group_by_document,
+        filter: args.filter.clone(),
+        as_of: args.as_of.as_deref().map(as_of),
+        ..SearchRequest::default()
+    }
+}
+
+fn as_of(text: &str) -> AsOf {
+    let state = match (text.parse(), text.parse()) {
+        (Ok(version), _) => State::Version(version),
+        (_, Ok(time)) => State::Time(time),
+        _ => State::Tag(text.to_owned()),
+    };
+    AsOf { state: Some(state) }
+}
+
+fn view(response: SearchResponse) -> SearchView {
+    let legs = response.legs.iter().map(|report| LegReportView {
+        leg: leg_name(report.leg()),
+        candidates: report.candidates,
+        elapsed_ms: report.elapsed_ms,
+    });
+    SearchView {
+        legs: legs.collect(),
+        hits: response.hits.into_iter().map(Hit::from).collect(),
+        snapshot: response.snapshot.unwrap_or_default().into(),
+        elapsed_ms: response.elapsed_ms,
+    }
+}
+
+fn leg_name(leg: Leg) -> &'static str {
+    match leg {
+        Leg::Unspecified => "",
+        Leg::Lexical => "lexical",
+        Leg::Semantic => "semantic",
+    }
+}
+
+fn show(view: &SearchView) -> anyhow::Result<()> {
+    let (style, columns) = (Style::of_stdout(), output::columns());
+    for (number, hit) in (1..).zip(&view.hits) {
+        output::line(hits::hit(style, number, hit, columns))?;
+    }
+    if view.hits.is_empty() {
+        output::line("  Nothing was found.\n")?;
+    }
+    let legs = view.legs.iter().map(|leg| format!("{} {}", leg.leg, milliseconds(leg.elapsed_ms)));
+    let legs = legs.collect::<Vec<_>>().join(", ");
+    let state = format!("{} at version {}", view.snapshot.collection, view.snapshot.version);
+    Ok(output::line(style.faint(&format!("  {state} · {} ({legs})", milliseconds(view.elapsed_ms))))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_a_version_a_time_or_a_tag() {
+        assert_eq!(as_of("7").state, Some(State::Version(7)));
+        assert!(
+            matches!(as_of("2026-05-01T10:00:00Z").state, Some(State::Time(time)) if time.seconds == 1_777_629_600)
+        );
+        assert_eq!(as_of("release-3").state, Some(State::Tag("release-3".to_owned())));
+    }
+}

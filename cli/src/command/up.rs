@@ -1,0 +1,139 @@
+//! `trivium up`: all three services in one process, still talking gRPC.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use tokio_util::sync::CancellationToken;
+use trivium_service_kit::{
+    Service,
+    telemetry::{self},
+};
+
+use super::services::{check_models, model_host_failed, retriever_failed, router_failed, shutdown_token};
+use crate::{
+    output,
+    settings::{Flags, Settings},
+};
+
+/// Arguments of `trivium up`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of the collections, and of models if it has a folder of that name [default: the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, env = "TRIVIUM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the router listens [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "HOST:PORT")]
+    router_addr: Option<SocketAddr>,
+    /// Where the retriever listens [default: 127.0.0.1:7701]
+    #[arg(long, value_name = "HOST:PORT")]
+    retriever_addr: Option<SocketAddr>,
+    /// Where the model host listens [default: 127.0.0.1:7702]
+    #[arg(long, value_name = "HOST:PORT")]
+    model_host_addr: Option<SocketAddr>,
+}
+
+/// Starts the services, each after those it calls, and runs until asked to stop.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let flags = Flags {
+        data: args.data,
+        router_addr: args.router_addr,
+        retriever_addr: args.retriever_addr,
+        model_host_addr: args.model_host_addr,
+    };
+    let settings = Settings::load(args.config.as_deref(), &flags)?;
+    let services = [Service::Router, Service::Retriever, Service::ModelHost];
+    let telemetry = telemetry::init(&services, &settings.telemetry)?;
+    let outcome = serve(settings).await;
+    super::flush(telemetry).await?;
+    outcome
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    check_models(&settings.model_host).await?;
+    let asked = shutdown_token();
+    let mut system = System::start(settings).await?;
+    let ready = tokio::select! {
+        ready = system.router.ready() => ready.map_err(router_failed),
+        () = asked.cancelled() => Ok(()),
+    };
+    if ready.is_ok() && !asked.is_cancelled() {
+        output::line(system.ready_line())?;
+        asked.cancelled().await;
+    }
+    system.stop().await;
+    ready
+}
+
+/// The running services, each with the token that stops it.
+struct System {
+    router: trivium_router::Handle,
+    retriever: trivium_retriever::Handle,
+    model_host: trivium_service_kit::Handle,
+    stop: [CancellationToken; 3],
+}
+
+impl System {
+    /// Starts the model host, then the retriever, then the router, each with the
+    /// address that the one before really has.
+    async fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        let stop = [CancellationToken::new(), CancellationToken::new(), CancellationToken::new()];
+        let [stop_router, stop_retriever, stop_model_host] = stop.clone();
+        let model_host =
+            trivium_model_host::start(settings.model_host, stop_model_host).await.map_err(model_host_failed)?;
+        let model_host_url = url(model_host.addr());
+        settings.retriever.model_host.endpoint = model_host_url.clone();
+        let retriever =
+            trivium_retriever::start(&settings.retriever, stop_retriever).await.map_err(retriever_failed)?;
+        settings.router.model_host.endpoint = model_host_url;
+        settings.router.retriever.endpoint = url(retriever.addr());
+        let router = trivium_router::start(settings.router, stop_router).await.map_err(router_failed)?;
+        Ok(Self { router, retriever, model_host, stop })
+    }
+
+    fn ready_line(&self) -> String {
+        let (router, retriever) = (self.router.addr(), self.retriever.addr());
+        format!("ready router={router} retriever={retriever} model-host={}", self.model_host.addr())
+    }
+
+    /// Stops them in the order in which they call each other, so that calls that run can finish.
+    async fn stop(self) {
+        let [stop_router, stop_retriever, stop_model_host] = self.stop;
+        stop_router.cancel();
+        if let Err(error) = self.router.stopped().await {
+            tracing::error!(%error, "the router ended abnormally");
+        }
+        stop_retriever.cancel();
+        self.retriever.stopped().await;
+        stop_model_host.cancel();
+        self.model_host.stopped().await;
+    }
+}
+
+/// The address as this process reaches it: a service that listens on every interface is reached on loopback.
+fn url(addr: SocketAddr) -> String {
+    match addr {
+        SocketAddr::V4(addr) if addr.ip().is_unspecified() => format!("http://127.0.0.1:{}", addr.port()),
+        SocketAddr::V6(addr) if addr.ip().is_unspecified() => format!("http://[::1]:{}", addr.port()),
+        addr => format!("http://{addr}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_reach_each_other_on_loopback() {
+        let table = [
+            ("127.0.0.1:7700", "http://127.0.0.1:7700"),
+            ("0.0.0.0:7700", "http://127.0.0.1:7700"),
+            ("[::]:7700", "http://[::1]:7700"),
+            ("10.0.0.7:1", "http://10.0.0.7:1"),
+        ];
+        for (addr, expected) in table {
+            assert_eq!(url(addr.parse().expect("an address")), expected);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Measuring the quality of retrieval on a judged set of queries.
+
+pub mod beir;
+pub mod retrieval;

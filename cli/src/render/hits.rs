@@ -1,0 +1,69 @@
+//! Passages in a list.
+
+use super::{breadcrumbs, excerpt, flow, place, style::Style};
+use crate::view::{Hit, Legs};
+
+/// Characters of a passage that are shown.
+const EXCERPT: usize = 240;
+
+/// One passage: number, title and headings, place, what the legs said, and how it begins.
+pub fn hit(style: Style, number: u32, hit: &Hit, columns: usize) -> String {
+    format!("{}{}", source(style, number, hit), flow::wrap(style, &excerpt(&hit.text, EXCERPT), columns, 6))
+}
+
+/// The same without its text.
+pub fn source(style: Style, number: u32, hit: &Hit) -> String {
+    let head = format!("{:>5} {}", style.mark(&format!("[{number}]")), style.strong(&breadcrumbs(hit)));
+    let place = super::single_line(&place(hit));
+    // The score of a hit that one leg found is that leg's own, or its share.
+    let found = match (hit.legs.lexical, hit.legs.semantic) {
+        (Some(_), Some(_)) => format!("{:.3}  {}", hit.score, legs(&hit.legs)),
+        _ => legs(&hit.legs),
+    };
+    format!("{head}\n      {place}  {}\n", style.faint(&found))
+}
+
+/// The ranks and scores of the legs that found a passage.
+pub fn legs(legs: &Legs) -> String {
+    let leg = |name: &str, leg: &Option<crate::view::LegView>| {
+        leg.map(|leg| format!("{name} #{} ({:.2})", leg.rank, leg.score))
+    };
+    let found: Vec<String> =
+        [leg("lexical", &legs.lexical), leg("semantic", &legs.semantic)].into_iter().flatten().collect();
+    found.join("  ")
+}
+
+/// What each leg gave to the fused score.
+pub fn shares(legs: &Legs) -> String {
+    let leg = |name: &str, leg: &Option<crate::view::LegView>| {
+        leg.map(|leg| format!("{name} gives {:.3} (normalised {:.3})", leg.share, leg.normalised_score))
+    };
+    let found: Vec<String> =
+        [leg("lexical", &legs.lexical), leg("semantic", &legs.semantic)].into_iter().flatten().collect();
+    found.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::LegView;
+
+    #[test]
+    fn a_passage_shows_where_it_is_from_and_who_found_it() {
+        let semantic = LegView { rank: 4, score: 0.613, normalised_score: 0.9, share: 0.54 };
+        let sample = Hit {
+            title: "Guide".into(),
+            text: "How it begins.".into(),
+            uri: "docs/guide.md".into(),
+            char_start: 120,
+            char_end: 480,
+            score: 0.8421,
+            legs: Legs { lexical: None, semantic: Some(semantic) },
+            ..Hit::default()
+        };
+        let text = hit(Style::PLAIN, 1, &sample, 80);
+        let expected = "  [1] Guide\n      docs/guide.md:120-480  semantic #4 (0.61)\n      How it begins.\n";
+        assert_eq!(text, expected);
+        assert_eq!(shares(&sample.legs), "semantic gives 0.540 (normalised 0.900)");
+    }
+}

@@ -1,0 +1,186 @@
+//! What `--json` prints. These names are a contract: keys may be added, never renamed or removed.
+
+mod answer;
+mod hit;
+
+use serde::Serialize;
+use trivium_proto::{
+    model::v1::ModelRef,
+    retriever::v1::{Collection, Snapshot},
+    router::v1::{Decision, DecisionReason, Road, RouteResponse},
+};
+
+pub use answer::{Answer, Event};
+#[cfg(test)]
+pub use answer::{CitationView, DegradationView};
+pub use hit::{Hit, LegView, Legs};
+
+/// One version of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl From<ModelRef> for Model {
+    fn from(model: ModelRef) -> Self {
+        Self { name: model.name, version: model.version }
+    }
+}
+
+/// One state of a collection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SnapshotView {
+    /// The collection.
+    pub collection: String,
+    /// The version.
+    pub version: u64,
+    /// When it was committed, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<String>,
+}
+
+impl From<Snapshot> for SnapshotView {
+    fn from(snapshot: Snapshot) -> Self {
+        let committed_at = snapshot.committed_at.map(|moment| moment.to_string());
+        Self { collection: snapshot.collection, version: snapshot.version, committed_at }
+    }
+}
+
+/// One collection.
+#[derive(Debug, Clone, Serialize)]
+pub struct CollectionView {
+    /// Its name.
+    pub name: String,
+    /// Documents in its published snapshot.
+    pub documents: u64,
+    /// Chunks in that snapshot.
+    pub chunks: u64,
+    /// That snapshot's version.
+    pub version: u64,
+    /// The encoder of its vectors.
+    pub embedder: Model,
+    /// Length of its vectors.
+    pub dimension: u32,
+}
+
+impl From<Collection> for CollectionView {
+    fn from(collection: Collection) -> Self {
+        Self {
+            name: collection.name,
+            documents: collection.documents,
+            chunks: collection.chunks,
+            version: collection.snapshot.map_or(0, |snapshot| snapshot.version),
+            embedder: collection.embedder.unwrap_or_default().into(),
+            dimension: collection.dimension,
+        }
+    }
+}
+
+/// An intent and its probability.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Runner {
+    /// The intent.
+    pub intent: String,
+    /// Its calibrated probability, 0 to 1.
+    pub probability: f64,
+}
+
+/// Which road, and why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct DecisionView {
+    /// The road.
+    pub route: String,
+    /// The most probable intent; empty when the model was not asked.
+    pub intent: String,
+    /// Its calibrated probability, 0 to 1.
+    pub confidence: f64,
+    /// The rule that chose.
+    pub reason: String,
+    /// That rule in words.
+    pub explanation: String,
+    /// Confidence less the runner-up's probability.
+    pub margin: f64,
+    /// The confidence that was asked for.
+    pub threshold: f64,
+    /// The other intents, most probable first.
+    pub runners_up: Vec<Runner>,
+    /// Where was searched.
+    pub collections: Vec<String>,
+    /// How many passages were asked for.
+    pub k: u32,
+    /// Digest of the policy.
+    pub policy_version: String,
+}
+
+impl From<Decision> for DecisionView {
+    fn from(decision: Decision) -> Self {
+        Self {
+            route: road_name(decision.road()).to_owned(),
+            reason: reason_name(decision.reason()).to_owned(),
+            intent: decision.intent,
+            confidence: decision.confidence,
+            explanation: decision.explanation,
+            margin: decision.margin,
+            threshold: decision.threshold,
+            runners_up: decision
+                .runners_up
+                .into_iter()
+                .map(|runner| Runner { intent: runner.label, probability: runner.probability })
+                .collect(),
+            collections: decision.collections,
+            k: decision.k,
+            policy_version: decision.policy_version,
+        }
+    }
+}
+
+/// What `trivium route --json` prints.
+#[derive(Debug, Serialize)]
+pub struct RouteView {
+    /// The decision.
+    #[serde(flatten)]
+    pub decision: DecisionView,
+    /// Milliseconds by hop.
+    pub timings_ms: std::collections::BTreeMap<String, f64>,
+    /// The trace.
+    pub trace_id: String,
+    /// The request.
+    pub request_id: String,
+}
+
+impl From<RouteResponse> for RouteView {
+    fn from(response: RouteResponse) -> Self {
+        Self {
+            decision: response.decision.unwrap_or_default().into(),
+            timings_ms: response.timings_ms.into_iter().collect(),
+            trace_id: response.trace_id,
+            request_id: response.request_id,
+        }
+    }
+}
+
+/// A road's name on the command line, in routes files and in JSON.
+pub fn road_name(road: Road) -> &'static str {
+    match road {
+        Road::Unspecified => "",
+        Road::Lexical => "lexical",
+        Road::Semantic => "semantic",
+        Road::Hybrid => "hybrid",
+        Road::Direct => "direct",
+        Road::Reply => "reply",
+    }
+}
+
+fn reason_name(reason: DecisionReason) -> &'static str {
+    match reason {
+        DecisionReason::Unspecified => "",
+        DecisionReason::Intent => "INTENT",
+        DecisionReason::LowConfidence => "LOW_CONFIDENCE",
+        DecisionReason::OutOfScope => "OUT_OF_SCOPE",
+        DecisionReason::UnmappedIntent => "UNMAPPED_INTENT",
+        DecisionReason::Caller => "CALLER",
+    }
+}

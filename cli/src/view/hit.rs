@@ -1,0 +1,104 @@
+//! One passage.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use trivium_proto::{
+    retriever::v1::{Hit as WireHit, Leg, LegScore},
+    router::v1::Passage,
+};
+
+use crate::metadata;
+
+/// A passage, and how it was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Hit {
+    /// Its number in the answer's citations, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+    /// The collection it is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
+    /// The document.
+    pub document_id: String,
+    /// The chunk.
+    pub chunk_id: String,
+    /// The chunk's number in the document, from 0.
+    pub chunk_no: u32,
+    /// First code point in the document's text.
+    pub char_start: u32,
+    /// One past the last code point.
+    pub char_end: u32,
+    /// Title of the document.
+    pub title: String,
+    /// Headings above the passage, outermost first.
+    pub heading_path: Vec<String>,
+    /// The passage.
+    pub text: String,
+    /// Where the document lives.
+    pub uri: String,
+    /// The fused score, or the only leg's.
+    pub score: f64,
+    /// What each leg said; a leg that did not find it is absent.
+    pub legs: Legs,
+    /// The document's metadata.
+    pub metadata: Map<String, Value>,
+}
+
+/// What the legs said of a passage.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Legs {
+    /// The lexical leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lexical: Option<LegView>,
+    /// The semantic leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub semantic: Option<LegView>,
+}
+
+/// What one leg said of a passage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct LegView {
+    /// Its rank, from 1.
+    pub rank: u32,
+    /// The leg's own score.
+    pub score: f64,
+    /// That score on the fusion's scale.
+    pub normalised_score: f64,
+    /// Its part of the fused score.
+    pub share: f64,
+}
+
+impl From<LegScore> for LegView {
+    fn from(leg: LegScore) -> Self {
+        Self { rank: leg.rank, score: leg.score, normalised_score: leg.normalised_score, share: leg.share }
+    }
+}
+
+impl From<WireHit> for Hit {
+    fn from(hit: WireHit) -> Self {
+        let leg = |wanted: Leg| hit.legs.iter().find(|score| score.leg() == wanted).copied().map(LegView::from);
+        Self {
+            number: None,
+            collection: None,
+            legs: Legs { lexical: leg(Leg::Lexical), semantic: leg(Leg::Semantic) },
+            metadata: hit.metadata.as_ref().map(metadata::from_struct).unwrap_or_default(),
+            document_id: hit.document_id,
+            chunk_id: hit.chunk_id,
+            chunk_no: hit.chunk_no,
+            char_start: hit.char_start,
+            char_end: hit.char_end,
+            title: hit.title,
+            heading_path: hit.heading_path,
+            text: hit.text,
+            uri: hit.uri,
+            score: hit.score,
+        }
+    }
+}
+
+impl From<Passage> for Hit {
+    fn from(passage: Passage) -> Self {
+        let hit = passage.hit.unwrap_or_default();
+        Self { number: Some(passage.number), collection: Some(passage.collection), ..Self::from(hit) }
+    }
+}

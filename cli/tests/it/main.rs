@@ -1,0 +1,11 @@
+//! Trivium as its users meet it: real processes, real models, real files.
+
+mod bad_config;
+mod collector;
+mod contract;
+mod crash;
+mod ingest;
+mod models;
+mod process;
+mod trace_tree;
+mod walls;
