@@ -13,6 +13,8 @@ mod schema;
 mod search;
 mod store;
 
+use futures::future::BoxFuture;
+
 pub use commit::Committed;
 pub use exact::ExactVectors;
 pub use rows::{ChunkRow, DocumentRow, RowKey, RowPlace, StoredChunk};
@@ -20,6 +22,10 @@ pub use scan::IndexRow;
 pub use schema::TableLayout;
 pub use search::VectorHit;
 pub use store::{TableCaches, VectorTable};
+
+/// What the table does, as a future behind a pointer. Lance's futures are large, and are compiled anew in every crate
+/// that polls them by value; boxed, they are compiled in this crate alone.
+pub type TableFuture<'a, T> = BoxFuture<'a, Result<T, VectorError>>;
 
 /// Why the vector table could not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -71,10 +71,8 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let (opener, gate) = watch::channel(Gate::closed());
     let service = Service { engine: Arc::clone(&engine), policy: Arc::clone(&policy), gate: gate.clone() };
     let routes = grpc::routes(service, options.server.max_message_bytes);
-    let server = server.serve(routes, &[grpc::NAME], shutdown.clone());
+    let server = server.serve(routes, &[grpc::NAME], shutdown.clone()).await;
     let health = server.health();
-    // A service that health does not know yet would be NOT_FOUND, and the server as a whole SERVING.
-    health.set(false).await;
     let keeper = Keeper { engine, policy, source: source.clone(), opener, health };
     tokio::spawn(async move { shutdown.run_until_cancelled(keeper.run()).await });
     Ok(Handle { server, source, gate })

@@ -117,7 +117,7 @@ impl Server {
     /// Serves `routes`, with standard health and reflection beside them, until
     /// `shutdown`. Health says NOT_SERVING until [`Handle::set_serving`].
     /// `names` are the full names of the gRPC services, for health checks by name.
-    pub fn serve(self, routes: Routes, names: &[&'static str], shutdown: CancellationToken) -> Handle {
+    pub async fn serve(self, routes: Routes, names: &[&'static str], shutdown: CancellationToken) -> Handle {
         let (reporter, health) = tonic_health::server::health_reporter();
         let routes = routes.add_service(health).add_service(reflection()).prepare();
         let stack = ServiceBuilder::new()
@@ -129,6 +129,8 @@ impl Server {
             .service(routes);
         let names = std::iter::once("").chain(names.iter().copied()).collect();
         let handle = HealthHandle { reporter, names };
+        // Before the first connection: what a reporter says of itself at first is SERVING.
+        handle.set(false).await;
         let draining = handle.clone();
         let addr = self.addr;
         let accepting = connection::accept(self.listener, stack, self.options, shutdown.clone());

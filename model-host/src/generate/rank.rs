@@ -119,7 +119,29 @@ fn weights(query: &str, sentences: &[(usize, &str, BTreeSet<String>)]) -> BTreeM
 /// words fit.
 fn can_answer(sentence: &str) -> bool {
     let asks = sentence.trim_end_matches(['*', '_', ')', '"', '”']).ends_with(['?', '？']);
-    !asks && (LEAST_WORDS..=LONGEST_SENTENCE_WORDS).contains(&word_count(sentence))
+    !asks && (LEAST_WORDS..=LONGEST_SENTENCE_WORDS).contains(&word_count(&without_links(sentence)))
+}
+
+/// The sentence without its Markdown links: a line of nothing else is an entry of a table of
+/// contents, which points at an answer and is none.
+fn without_links(sentence: &str) -> String {
+    let mut rest = sentence;
+    let mut kept = String::with_capacity(sentence.len());
+    while let Some(open) = rest.find('[') {
+        let link = rest[open..].find("](").and_then(|middle| {
+            let target = open + middle + 2;
+            rest[target..].find(')').map(|close| target + close + 1)
+        });
+        match link {
+            Some(end) => {
+                kept.push_str(&rest[..open]);
+                rest = &rest[end..];
+            }
+            None => break,
+        }
+    }
+    kept.push_str(rest);
+    kept
 }
 
 fn words(text: &str) -> BTreeSet<String> {
@@ -179,6 +201,14 @@ mod tests {
     fn nothing_is_quoted_when_nothing_fits() {
         assert!(chosen("What does a submarine weigh?", 0.1).is_empty());
         assert!(select(&[], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_line_of_links_is_no_answer() {
+        assert!(!can_answer("[Rules for getting production access](#rules-for-production-access)"));
+        assert!(!can_answer("See [one page about it](a) and [another page about it](b)."));
+        assert!(can_answer("Ask your lead for access, as [the rules](#rules) say."));
+        assert!(can_answer("An array such as a[0] is not a link (see below)."));
     }
 
     #[test]

@@ -79,19 +79,24 @@ pub(super) fn embedding(vector: TextVector) -> proto::Embedding {
 pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
     proto::Intent {
         label: decision.label().to_owned(),
-        confidence: f64::from(decision.confidence()),
-        margin: f64::from(decision.margin),
-        threshold: f64::from(decision.threshold),
+        confidence: six_digits(decision.confidence()),
+        margin: six_digits(decision.margin),
+        threshold: six_digits(decision.threshold),
         out_of_scope: decision.out_of_scope,
         runners_up: decision
             .ranking
             .into_iter()
             .skip(1)
             .take(RUNNERS_UP)
-            .map(|(label, probability)| proto::IntentScore { label, probability: f64::from(probability) })
+            .map(|(label, probability)| proto::IntentScore { label, probability: six_digits(probability) })
             .collect(),
         model: Some(model_ref(model)),
     }
+}
+
+/// A probability as people write it. Widened as it is, 0.7 would read 0.699999988079071.
+fn six_digits(probability: f32) -> f64 {
+    (f64::from(probability) * 1e6).round() / 1e6
 }
 
 pub(super) fn model(summary: &BundleSummary, bundle: &Bundle, serving: bool) -> proto::Model {

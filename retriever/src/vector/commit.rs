@@ -1,8 +1,8 @@
 //! Writing: one commit that appends rows and deletes others.
 
-use super::{ChunkRow, RowPlace, VectorError, VectorTable, encode, failed};
+use super::{ChunkRow, RowPlace, TableFuture, VectorError, VectorTable, encode, failed};
 use arrow_array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use lance::dataset::rowids::load_row_id_sequence;
 use lance::dataset::transaction::{Operation, Transaction};
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteMode, WriteParams};
@@ -33,31 +33,34 @@ impl VectorTable {
     /// # Errors
     /// Whatever Lance refuses. The commit may have happened all the same where its outcome could not be read back,
     /// so that a caller has to look at [`VectorTable::newest`] before it goes on.
-    pub async fn commit(&self, appended: &[ChunkRow], deleted: &[RowPlace]) -> Result<Committed, VectorError> {
-        let new_fragments = self.write_fragments(appended).await?;
-        let (updated_fragments, removed_fragment_ids) = self.write_deletions(deleted).await?;
-        let operation = Operation::Update {
-            removed_fragment_ids,
-            updated_fragments,
-            new_fragments,
-            fields_modified: Vec::new(),
-            compacted_sstables: Vec::new(),
-            fields_for_preserving_frag_bitmap: Vec::new(),
-            // "Rewrite rows" would tell Lance that the new fragments hold old rows, and an index over the old ones
-            // would then claim to cover rows that it has never seen.
-            update_mode: None,
-            inserted_rows_filter: None,
-            updated_fragment_offsets: None,
-        };
-        let transaction = Transaction::new(self.version(), operation, None);
-        let committed = CommitBuilder::new(self.dataset.clone())
-            .with_skip_auto_cleanup(true)
-            .execute(transaction)
-            .await
-            .map_err(failed("commit a change"))?;
-        let table = self.at(committed);
-        let places = self.places_of_new_rows(&table, appended.len()).await?;
-        Ok(Committed { table, places })
+    pub fn commit<'a>(&'a self, appended: &'a [ChunkRow], deleted: &'a [RowPlace]) -> TableFuture<'a, Committed> {
+        async move {
+            let new_fragments = self.write_fragments(appended).await?;
+            let (updated_fragments, removed_fragment_ids) = self.write_deletions(deleted).await?;
+            let operation = Operation::Update {
+                removed_fragment_ids,
+                updated_fragments,
+                new_fragments,
+                fields_modified: Vec::new(),
+                compacted_sstables: Vec::new(),
+                fields_for_preserving_frag_bitmap: Vec::new(),
+                // "Rewrite rows" would tell Lance that the new fragments hold old rows, and an index over the old ones
+                // would then claim to cover rows that it has never seen.
+                update_mode: None,
+                inserted_rows_filter: None,
+                updated_fragment_offsets: None,
+            };
+            let transaction = Transaction::new(self.version(), operation, None);
+            let committed = CommitBuilder::new(self.dataset.clone())
+                .with_skip_auto_cleanup(true)
+                .execute(transaction)
+                .await
+                .map_err(failed("commit a change"))?;
+            let table = self.at(committed);
+            let places = self.places_of_new_rows(&table, appended.len()).await?;
+            Ok(Committed { table, places })
+        }
+        .boxed()
     }
 
     async fn write_fragments(&self, rows: &[ChunkRow]) -> Result<Vec<Fragment>, VectorError> {

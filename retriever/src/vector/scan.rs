@@ -1,10 +1,11 @@
 //! Reading rows: all of them, or those with given ids.
 
 use super::decode::{self, stored_chunks};
-use super::{ExactVectors, RowKey, RowPlace, StoredChunk, VectorError, VectorTable, failed, schema};
+use super::{ExactVectors, RowKey, RowPlace, StoredChunk, TableFuture, VectorError, VectorTable, failed, schema};
 use crate::hash::ContentHash;
 use arrow_array::RecordBatch;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use lance::dataset::ProjectionRequest;
 use lance_core::{ROW_ADDR, ROW_ID};
 use std::collections::HashMap;
@@ -32,67 +33,80 @@ impl VectorTable {
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn scan_keys(&self) -> Result<Vec<RowKey>, VectorError> {
-        let mut scanner = self.dataset.scan();
-        scanner.project(&KEY_COLUMNS).map_err(failed("be scanned"))?.with_row_id().with_row_address();
-        let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
-        let mut keys = Vec::new();
-        while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
-            append_keys(&batch, &mut keys)?;
+    pub fn scan_keys(&self) -> TableFuture<'_, Vec<RowKey>> {
+        async move {
+            let mut scanner = self.dataset.scan();
+            scanner.project(&KEY_COLUMNS).map_err(failed("be scanned"))?.with_row_id().with_row_address();
+            let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+            let mut keys = Vec::new();
+            while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
+                append_keys(&batch, &mut keys)?;
+            }
+            Ok(keys)
         }
-        Ok(keys)
+        .boxed()
     }
 
     /// The vectors of all live rows, held in memory; `None` when they would take more than `budget_bytes`.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn load_exact(&self, budget_bytes: u64) -> Result<Option<ExactVectors>, VectorError> {
-        let dimension = self.layout.dimension;
-        if ExactVectors::bytes(self.count_rows().await?, dimension) > budget_bytes {
-            return Ok(None);
+    pub fn load_exact(&self, budget_bytes: u64) -> TableFuture<'_, Option<ExactVectors>> {
+        async move {
+            let dimension = self.layout.dimension;
+            if ExactVectors::bytes(self.count_rows().await?, dimension) > budget_bytes {
+                return Ok(None);
+            }
+            let mut scanner = self.dataset.scan();
+            scanner.project(&[schema::VECTOR]).map_err(failed("be scanned"))?.with_row_id();
+            let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+            let mut rows = Vec::new();
+            while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
+                rows.push((decode::big_number(&batch, ROW_ID)?.values().to_vec(), decode::vectors(&batch, dimension)?));
+            }
+            Ok(Some(ExactVectors::from_batches(dimension, &rows)))
         }
-        let mut scanner = self.dataset.scan();
-        scanner.project(&[schema::VECTOR]).map_err(failed("be scanned"))?.with_row_id();
-        let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
-        let mut rows = Vec::new();
-        while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
-            rows.push((decode::big_number(&batch, ROW_ID)?.values().to_vec(), decode::vectors(&batch, dimension)?));
-        }
-        Ok(Some(ExactVectors::from_batches(dimension, &rows)))
+        .boxed()
     }
 
     /// What the lexical index needs of all live rows, batch by batch.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn scan_index_rows(
-        &self,
-    ) -> Result<impl Stream<Item = Result<Vec<IndexRow>, VectorError>> + use<>, VectorError> {
-        let mut scanner = self.dataset.scan();
-        scanner.project(&INDEX_COLUMNS).map_err(failed("be scanned"))?.with_row_id();
-        let batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
-        Ok(batches.map(|batch| index_rows(&batch.map_err(failed("be scanned"))?)))
+    pub fn scan_index_rows(&self) -> TableFuture<'_, BoxStream<'static, Result<Vec<IndexRow>, VectorError>>> {
+        async move {
+            let mut scanner = self.dataset.scan();
+            scanner.project(&INDEX_COLUMNS).map_err(failed("be scanned"))?.with_row_id();
+            let batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+            Ok(batches.map(|batch| index_rows(&batch.map_err(failed("be scanned"))?)).boxed())
+        }
+        .boxed()
     }
 
     /// What the lexical index needs of the rows with these ids, which must be live in this version.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn take_index_rows(&self, row_ids: &[u64]) -> Result<Vec<IndexRow>, VectorError> {
-        let columns = INDEX_COLUMNS.iter().copied().map(str::to_owned);
-        index_rows(&self.take(row_ids, columns).await?)
+    pub fn take_index_rows<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, Vec<IndexRow>> {
+        async move {
+            let columns = INDEX_COLUMNS.iter().copied().map(str::to_owned);
+            index_rows(&self.take(row_ids, columns).await?)
+        }
+        .boxed()
     }
 
     /// The rows with these ids, in that order. The ids must be live in this version; one that never was is left out.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn take_chunks(&self, row_ids: &[u64]) -> Result<Vec<StoredChunk>, VectorError> {
-        let batch = self.take(row_ids, self.layout.stored_columns().into_iter()).await?;
-        let chunks = stored_chunks(&self.layout, &batch)?;
-        let mut by_id: HashMap<u64, StoredChunk> = chunks.into_iter().map(|chunk| (chunk.row_id, chunk)).collect();
-        Ok(row_ids.iter().filter_map(|row_id| by_id.remove(row_id)).collect())
+    pub fn take_chunks<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, Vec<StoredChunk>> {
+        async move {
+            let batch = self.take(row_ids, self.layout.stored_columns().into_iter()).await?;
+            let chunks = stored_chunks(&self.layout, &batch)?;
+            let mut by_id: HashMap<u64, StoredChunk> = chunks.into_iter().map(|chunk| (chunk.row_id, chunk)).collect();
+            Ok(row_ids.iter().filter_map(|row_id| by_id.remove(row_id)).collect())
+        }
+        .boxed()
     }
 
     async fn take(&self, row_ids: &[u64], columns: impl Iterator<Item = String>) -> Result<RecordBatch, VectorError> {

@@ -1,8 +1,8 @@
 //! Nearest neighbours.
 
-use super::{VectorError, VectorTable, decode, failed, schema};
+use super::{TableFuture, VectorError, VectorTable, decode, failed, schema};
 use arrow_array::Float32Array;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use lance_core::ROW_ID;
 use lance_linalg::distance::MetricType;
 
@@ -25,28 +25,31 @@ impl VectorTable {
     ///
     /// # Errors
     /// A query of another length than the table's vectors, or a table that cannot be read.
-    pub async fn nearest(&self, query: &[f32], k: usize) -> Result<Vec<VectorHit>, VectorError> {
-        if query.len() != self.layout.dimension {
-            return Err(VectorError::Dimension { expected: self.layout.dimension, found: query.len() });
+    pub fn nearest<'a>(&'a self, query: &'a [f32], k: usize) -> TableFuture<'a, Vec<VectorHit>> {
+        async move {
+            if query.len() != self.layout.dimension {
+                return Err(VectorError::Dimension { expected: self.layout.dimension, found: query.len() });
+            }
+            if k == 0 || self.fragments() == 0 {
+                return Ok(Vec::new());
+            }
+            let query = Float32Array::from(query.to_vec());
+            let mut scanner = self.dataset.scan();
+            scanner.nearest(schema::VECTOR, &query, k).map_err(failed("be searched"))?;
+            scanner.project(&[DISTANCE]).map_err(failed("be searched"))?;
+            scanner.distance_metric(MetricType::Dot).prefilter(true).with_row_id();
+            let mut batches = scanner.try_into_stream().await.map_err(failed("be searched"))?;
+            let mut hits = Vec::with_capacity(k);
+            while let Some(batch) = batches.try_next().await.map_err(failed("be searched"))? {
+                let row_ids = decode::big_number(&batch, ROW_ID)?;
+                let distances = decode::float(&batch, DISTANCE)?;
+                // Lance's dot distance is one minus the inner product.
+                let pairs = row_ids.values().iter().zip(distances.values());
+                hits.extend(pairs.map(|(row_id, distance)| VectorHit { row_id: *row_id, similarity: 1.0 - distance }));
+            }
+            hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row_id.cmp(&b.row_id)));
+            Ok(hits)
         }
-        if k == 0 || self.fragments() == 0 {
-            return Ok(Vec::new());
-        }
-        let query = Float32Array::from(query.to_vec());
-        let mut scanner = self.dataset.scan();
-        scanner.nearest(schema::VECTOR, &query, k).map_err(failed("be searched"))?;
-        scanner.project(&[DISTANCE]).map_err(failed("be searched"))?;
-        scanner.distance_metric(MetricType::Dot).prefilter(true).with_row_id();
-        let mut batches = scanner.try_into_stream().await.map_err(failed("be searched"))?;
-        let mut hits = Vec::with_capacity(k);
-        while let Some(batch) = batches.try_next().await.map_err(failed("be searched"))? {
-            let row_ids = decode::big_number(&batch, ROW_ID)?;
-            let distances = decode::float(&batch, DISTANCE)?;
-            // Lance's dot distance is one minus the inner product.
-            let pairs = row_ids.values().iter().zip(distances.values());
-            hits.extend(pairs.map(|(row_id, distance)| VectorHit { row_id: *row_id, similarity: 1.0 - distance }));
-        }
-        hits.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row_id.cmp(&b.row_id)));
-        Ok(hits)
+        .boxed()
     }
 }

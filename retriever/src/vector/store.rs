@@ -1,8 +1,10 @@
 //! Making and opening a table, and what one version of it says of itself.
 
 use super::schema::{self, TableLayout};
-use super::{VectorError, failed};
+use super::{TableFuture, VectorError, failed};
 use arrow_array::RecordBatchIterator;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use lance::Dataset;
 use lance::dataset::builder::DatasetBuilder;
 use lance::dataset::{WriteMode, WriteParams};
@@ -36,40 +38,49 @@ impl VectorTable {
     ///
     /// # Errors
     /// The folder holds a table already, or cannot be written.
-    pub async fn create(folder: &Path, layout: TableLayout, caches: &TableCaches) -> Result<Self, VectorError> {
-        let table_id = uuid::Uuid::new_v4().simple().to_string();
-        let params = WriteParams {
-            mode: WriteMode::Create,
-            // Row ids that survive compaction are what ties the lexical index to this table.
-            enable_stable_row_ids: true,
-            session: Some(caches.session.clone()),
-            ..WriteParams::default()
-        };
-        let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
-        let dataset =
-            Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
-        Self::wrap(dataset, Arc::new(layout))
+    pub fn create<'a>(folder: &'a Path, layout: TableLayout, caches: &'a TableCaches) -> TableFuture<'a, Self> {
+        async move {
+            let table_id = uuid::Uuid::new_v4().simple().to_string();
+            let params = WriteParams {
+                mode: WriteMode::Create,
+                // Row ids that survive compaction are what ties the lexical index to this table.
+                enable_stable_row_ids: true,
+                session: Some(caches.session.clone()),
+                ..WriteParams::default()
+            };
+            let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
+            let dataset =
+                Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
+            Self::wrap(dataset, Arc::new(layout))
+        }
+        .boxed()
     }
 
     /// Opens the newest version of a table.
     ///
     /// # Errors
     /// The folder holds no table, or one with other columns than `layout` asks for.
-    pub async fn open(folder: &Path, layout: TableLayout, caches: &TableCaches) -> Result<Self, VectorError> {
-        let builder = DatasetBuilder::from_uri(location(folder)?).with_session(caches.session.clone());
-        let dataset = builder.load().await.map_err(failed("be opened"))?;
-        layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
-        Self::wrap(dataset, Arc::new(layout))
+    pub fn open<'a>(folder: &'a Path, layout: TableLayout, caches: &'a TableCaches) -> TableFuture<'a, Self> {
+        async move {
+            let builder = DatasetBuilder::from_uri(location(folder)?).with_session(caches.session.clone());
+            let dataset = builder.load().await.map_err(failed("be opened"))?;
+            layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
+            Self::wrap(dataset, Arc::new(layout))
+        }
+        .boxed()
     }
 
     /// The newest version, which is another one only after a commit whose outcome was lost.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub async fn newest(&self) -> Result<Self, VectorError> {
-        let mut dataset = (*self.dataset).clone();
-        dataset.checkout_latest().await.map_err(failed("be refreshed"))?;
-        Ok(self.at(dataset))
+    pub fn newest(&self) -> TableFuture<'_, Self> {
+        async move {
+            let mut dataset = (*self.dataset).clone();
+            dataset.checkout_latest().await.map_err(failed("be refreshed"))?;
+            Ok(self.at(dataset))
+        }
+        .boxed()
     }
 
     /// The version, which grows by one with every commit.
@@ -84,9 +95,12 @@ impl VectorTable {
     }
 
     /// When an earlier version was committed, in nanoseconds since 1970; `None` where it is not kept any more.
-    pub async fn committed_at_ns_of(&self, version: u64) -> Option<i128> {
-        let dataset = self.dataset.checkout_version(version).await.ok()?;
-        i128::try_from(dataset.manifest().timestamp_nanos).ok()
+    pub fn committed_at_ns_of(&self, version: u64) -> BoxFuture<'_, Option<i128>> {
+        async move {
+            let dataset = self.dataset.checkout_version(version).await.ok()?;
+            i128::try_from(dataset.manifest().timestamp_nanos).ok()
+        }
+        .boxed()
     }
 
     /// The random identity that the table was given when it was made. A table made anew under the same path has another.
@@ -108,9 +122,12 @@ impl VectorTable {
     ///
     /// # Errors
     /// A fragment carries no count and its files cannot be read.
-    pub async fn count_rows(&self) -> Result<u64, VectorError> {
-        let rows = self.dataset.count_rows(None).await.map_err(failed("count its rows"))?;
-        Ok(rows as u64)
+    pub fn count_rows(&self) -> TableFuture<'_, u64> {
+        async move {
+            let rows = self.dataset.count_rows(None).await.map_err(failed("count its rows"))?;
+            Ok(rows as u64)
+        }
+        .boxed()
     }
 
     /// Data fragments, each of which costs a search a little.

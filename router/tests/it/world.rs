@@ -199,5 +199,5 @@ async fn serve(service: Service, addr: SocketAddr, routes: Routes, stop: &Cancel
     traces::install();
     let options = ServerOptions { addr, ..ServerOptions::at(0) };
     let server = Server::bind(service, &options).await.expect("a free port");
-    server.serve(routes, &[], stop.clone()).addr()
+    server.serve(routes, &[], stop.clone()).await.addr()
 }

@@ -44,6 +44,10 @@ impl<S: GrpcService> Service<Request<Body>> for Catalogue<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
+        // Health and reflection have statuses that their own standards give a meaning.
+        if request.uri().path().starts_with("/grpc.") {
+            return Box::pin(self.inner.call(request));
+        }
         let response = self.inner.call(request);
         Box::pin(async move {
             let mut response = response.await?;

@@ -1,7 +1,8 @@
 //! What never reaches a service's own code is still an error of the catalogue.
 
-use tonic::{Code, transport::Endpoint};
-use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, service::Routes, transport::Endpoint};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use trivium_proto::model::v1::{AnalyzeRequest, GenerateRequest, GetTokenizerRequest};
 use trivium_service_kit::{Error, Reason, Server, ServerOptions, Service};
 
@@ -33,6 +34,24 @@ async fn a_call_over_the_limit_is_refused_with_a_hint_and_health_still_answers()
     while server.client().analyze(analyze(0)).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn health_says_not_serving_until_told_otherwise_and_keeps_its_own_statuses() {
+    let server = Server::bind(Service::ModelHost, &ServerOptions::default()).await.expect("a free port");
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.addr())).expect("an address");
+    let handle = server.serve(Routes::default(), &["trivium.model.v1.ModelService"], CancellationToken::new()).await;
+    let mut health = HealthClient::new(endpoint.connect_lazy());
+    let mut check = async |service: &str| {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        health.check(request).await.map(|answer| answer.into_inner().status())
+    };
+    for name in ["", "trivium.model.v1.ModelService"] {
+        assert_eq!(check(name).await.expect("an answer"), ServingStatus::NotServing, "{name:?}");
+    }
+    assert_eq!(check("no.such.Service").await.expect_err("not registered").code(), Code::NotFound);
+    handle.set_serving(true).await;
+    assert_eq!(check("").await.expect("an answer"), ServingStatus::Serving);
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ pub async fn start(options: ServerOptions) -> Running {
     let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
     let service = ModelServiceServer::new(Scripted).max_decoding_message_size(options.max_message_bytes);
     let stop = CancellationToken::new();
-    let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone());
+    let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone()).await;
     handle.set_serving(true).await;
     Running { handle, stop }
 }
