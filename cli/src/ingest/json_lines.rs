@@ -12,6 +12,7 @@ use crate::metadata::to_struct;
 /// A line of input. BEIR's corpora call the id `_id`. Keys that the contract does
 /// not have are kept as metadata.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with id and text")]
 struct Line {
     #[serde(alias = "_id")]
     id: Id,
@@ -66,7 +67,10 @@ pub fn parse(line: &str) -> Result<Document, String> {
 fn describe(error: &serde_json::Error) -> String {
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
-    format!("no document: {words} (column {})", error.column())
+    match error.column() {
+        0 => format!("no document: {words}"),
+        column => format!("no document: {words} (column {column})"),
+    }
 }
 
 /// One line of a file, as it was read.
@@ -143,12 +147,12 @@ mod tests {
     #[test]
     fn what_is_no_document_is_explained() {
         let table = [
-            ("", "no document: EOF while parsing a value (column 0)"),
+            ("", "no document: EOF while parsing a value"),
             ("{\"id\":\"a\"}", "no document: missing field `text` (column 10)"),
             ("{\"text\":\"a\"}", "no document: missing field `id` (column 12)"),
             ("{\"id\":\"a\",\"text\":\" \"}", "text is empty"),
             ("{\"id\":\"a\",\"text\":\"a\\u0000b\"}", "text holds a zero character"),
-            ("[1]", "no document: invalid type: integer `1`"),
+            ("[1]", "no document: invalid type: sequence, expected an object with id and text"),
         ];
         for (line, expected) in table {
             let error = parse(line).expect_err(line);

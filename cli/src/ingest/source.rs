@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(found.document.uri, "https://x/a");
         assert_eq!(found.document.text, "# H\r\n");
         assert_eq!(found.document.metadata.expect("tags").fields.len(), 1);
-        assert_eq!(found.bytes, 53);
+        assert_eq!(found.bytes, 50);
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn expected() -> Vec<String> {
         format!("{search} > retriever search docs (lexical)"),
         format!("{search} > retriever search docs (semantic)"),
         format!("{search} > retriever fuse convex"),
-        format!("{generate} > model-host chat extractive"),
+        format!("{generate} > model-host chat minilm > model-host forward"),
     ]
 }
 
@@ -63,6 +63,11 @@ fn ask_over_three_processes(endpoint: &str) -> String {
     let mut command = traced(endpoint, &["serve", "router", "--addr", "127.0.0.1:0"]);
     command.env("TRIVIUM_ROUTER__MODEL_HOST__ENDPOINT", &model_host_url);
     command.env("TRIVIUM_ROUTER__RETRIEVER__ENDPOINT", &retriever_url);
+    // The intent is asked for, and whatever it is, the road is hybrid.
+    let routes = folder.path().join("routes.toml");
+    fs_err::write(&routes, "version = 1\n[default]\nroute = \"hybrid\"\n[out_of_scope]\nroute = \"hybrid\"\n")
+        .expect("written");
+    command.env("TRIVIUM_ROUTER__ROUTES_FILE", &routes);
     let router = Running::start(command);
 
     let page = folder.path().join("keys.md");
@@ -75,7 +80,7 @@ fn ask_over_three_processes(endpoint: &str) -> String {
 
     let router_url = format!("http://{}", router.addr("router"));
     let question = "How are the signing keys rotated?";
-    let ended = run(traced(endpoint, &["ask", question, "--route", "hybrid", "--json", "--endpoint", &router_url]));
+    let ended = run(traced(endpoint, &["ask", question, "--json", "--endpoint", &router_url]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let answer: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
     for service in [router, retriever, model_host] {

@@ -18,6 +18,8 @@ const SAME_WORDS: f32 = 0.8;
 /// What each place further down costs a passage's sentences, so that ties go to the passage
 /// that retrieval liked better.
 const PLACE_COST: f32 = 0.01;
+/// What being a table's row costs a sentence: the same said in prose reads better.
+const TABLE_ROW_COST: f32 = 0.15;
 /// Fewer words are a fragment: a table cell, a label, a lead-in.
 const LEAST_WORDS: usize = 4;
 /// More words are a wall of text or a long listing, which nobody wants quoted whole.
@@ -64,7 +66,7 @@ pub(super) fn candidates<'a>(
             Candidate { passage: *passage, text, lexical: if total > 0.0 { shared / total } else { 0.0 } }
         })
         .collect();
-    let value = |candidate: &Candidate<'_>| candidate.lexical - PLACE_COST * candidate.passage as f32;
+    let value = |candidate: &Candidate<'_>| candidate.lexical - cost(candidate);
     candidates.sort_by(|a, b| value(b).total_cmp(&value(a)));
     candidates.truncate(most);
     candidates
@@ -78,7 +80,7 @@ pub(super) fn select<'c, 'a>(candidates: &'c [Candidate<'a>], similarities: &[f3
         .zip(similarities)
         .map(|(candidate, similarity)| {
             let score = f32::midpoint(candidate.lexical, similarity.max(0.0));
-            (score - PLACE_COST * candidate.passage as f32, candidate)
+            (score - cost(candidate), candidate)
         })
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -100,6 +102,12 @@ pub(super) fn select<'c, 'a>(candidates: &'c [Candidate<'a>], similarities: &[f3
     chosen
 }
 
+/// What a candidate's form and place cost it.
+fn cost(candidate: &Candidate<'_>) -> f32 {
+    let form = if candidate.text.starts_with('|') { TABLE_ROW_COST } else { 0.0 };
+    form + PLACE_COST * candidate.passage as f32
+}
+
 fn weights(query: &str, sentences: &[(usize, &str, BTreeSet<String>)]) -> BTreeMap<String, f32> {
     let is_stop_word = |word: &String| STOP_WORDS.contains(&word.as_str());
     let all = words(query);
@@ -116,8 +124,11 @@ fn weights(query: &str, sentences: &[(usize, &str, BTreeSet<String>)]) -> BTreeM
 }
 
 /// Whether a sentence could be an answer at all: one that asks is none, however well its
-/// words fit.
+/// words fit, and neither is a diagram drawn with line characters.
 fn can_answer(sentence: &str) -> bool {
+    if sentence.contains(|character| ('\u{2500}'..='\u{257f}').contains(&character)) {
+        return false;
+    }
     let asks = sentence.trim_end_matches(['*', '_', ')', '"', '”']).ends_with(['?', '？']);
     !asks && (LEAST_WORDS..=LONGEST_SENTENCE_WORDS).contains(&word_count(&without_links(sentence)))
 }
@@ -209,6 +220,15 @@ mod tests {
         assert!(!can_answer("See [one page about it](a) and [another page about it](b)."));
         assert!(can_answer("Ask your lead for access, as [the rules](#rules) say."));
         assert!(can_answer("An array such as a[0] is not a link (see below)."));
+    }
+
+    #[test]
+    fn prose_goes_before_a_tables_row_and_drawings_are_not_quoted() {
+        let sentences = [(0, "| replica | it copies the primary |"), (0, "A replica copies the data of its primary.")];
+        let candidates = candidates("replica primary", sentences, 10);
+        let chosen = select(&candidates, &[0.5, 0.5]);
+        assert_eq!(chosen.first().map(|candidate| candidate.text), Some(sentences[1].1));
+        assert!(!can_answer("client ──Write──> primary ──Copy──> replica of the data"));
     }
 
     #[test]

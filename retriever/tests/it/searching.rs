@@ -90,7 +90,8 @@ async fn the_weights_decide_which_leg_leads() {
 async fn grouping_keeps_the_best_chunk_of_each_document() {
     let mut running = library().await;
     let chunks = running.search(SearchRequest { k: Some(100), ..search("cats") }).await.unwrap();
-    let grouped = running.search(SearchRequest { k: Some(100), group_by_document: true, ..search("cats") }).await.unwrap();
+    let grouped =
+        running.search(SearchRequest { k: Some(100), group_by_document: true, ..search("cats") }).await.unwrap();
     assert!(chunks.hits.len() > grouped.hits.len(), "the long document has several chunks");
     let mut best: Vec<&Hit> = Vec::new();
     for hit in &chunks.hits {

@@ -138,7 +138,8 @@ impl Running {
 
     /// Ids of the documents that one leg finds.
     pub async fn found_by(&mut self, leg: Leg, query: &str) -> Vec<String> {
-        let request = SearchRequest { legs: vec![leg.into()], k: Some(1_000), group_by_document: true, ..search(query) };
+        let request =
+            SearchRequest { legs: vec![leg.into()], k: Some(1_000), group_by_document: true, ..search(query) };
         let hits = self.search(request).await.unwrap().hits;
         let mut ids: Vec<_> = hits.into_iter().map(|hit| hit.document_id).collect();
         ids.sort();
