@@ -21,13 +21,14 @@ fn inputs() -> impl Strategy<Value = Vec<Input>> {
 fn fusions() -> impl Strategy<Value = Fusion> {
     let convex = prop::sample::select(vec![Normalisation::Max, Normalisation::MinMax, Normalisation::ZScore])
         .prop_map(|normalisation| Fusion::Convex { normalisation });
-    let reciprocal = (0.0..100.0_f64).prop_map(|k| Fusion::ReciprocalRank { k: RankConstant::new(k).unwrap() });
+    let reciprocal =
+        (0.0..100.0_f64).prop_map(|k| Fusion::ReciprocalRank { k: RankConstant::new(k).expect("a constant in range") });
     prop_oneof![3 => convex, 1 => reciprocal]
 }
 
 fn legs(inputs: &[Input]) -> Vec<Leg<u8>> {
     // A small constant keeps the sum above zero when every drawn weight is zero.
-    let weights = Weights::new(inputs.iter().map(|(_, weight)| weight + 1e-3)).unwrap();
+    let weights = Weights::new(inputs.iter().map(|(_, weight)| weight + 1e-3)).expect("weights above zero");
     let rankings = inputs.iter().map(|(scores, _)| ranking(scores));
     rankings.zip(weights.as_slice()).map(|(ranking, weight)| Leg::new(ranking, *weight)).collect()
 }
@@ -134,7 +135,7 @@ proptest! {
         // Candidates' z-scores are left out: their unit itself moves with the raised score.
         let statistics = Statistics::new(1.0, 2.0).unwrap();
         let rules = [
-            (Fusion::ReciprocalRank { k: RankConstant::new(k).unwrap() }, None),
+            (Fusion::ReciprocalRank { k: RankConstant::new(k).expect("a constant in range") }, None),
             (Fusion::Convex { normalisation: Normalisation::Max }, None),
             (Fusion::Convex { normalisation: Normalisation::MinMax }, None),
             (Fusion::Convex { normalisation: Normalisation::ZScore }, Some(statistics)),

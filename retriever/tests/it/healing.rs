@@ -102,7 +102,7 @@ async fn its_description_was_spoilt() {
 async fn one_of_its_files_is_missing() {
     for suffix in [".term", ".store", ".fast"] {
         heals(filled().await, |folder| {
-            files(folder, suffix).iter().for_each(|path| std::fs::remove_file(path).unwrap())
+            files(folder, suffix).iter().for_each(|path| std::fs::remove_file(path).unwrap());
         })
         .await;
     }

@@ -15,10 +15,13 @@ fn legs(world: &World) -> Vec<Vec<Leg>> {
         .collect()
 }
 
+/// An intent, its confidence, and what must follow: the road, the reason, and the legs of each search.
+type Row = (&'static str, f64, Road, DecisionReason, Vec<Vec<Leg>>);
+
 #[tokio::test]
 async fn each_intent_takes_its_road() {
     let (lexical, semantic) = (Leg::Lexical, Leg::Semantic);
-    let table: [(&str, f64, Road, DecisionReason, Vec<Vec<Leg>>); 8] = [
+    let table: [Row; 8] = [
         ("lookup", 0.9, Road::Lexical, DecisionReason::Intent, vec![vec![lexical]]),
         ("factual", 0.9, Road::Semantic, DecisionReason::Intent, vec![vec![semantic]]),
         ("how_to", 0.9, Road::Hybrid, DecisionReason::Intent, vec![vec![lexical, semantic]]),
