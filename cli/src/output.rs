@@ -4,8 +4,11 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-/// Columns where stdout is no terminal, or does not say how wide it is.
+/// Columns where stdout is no terminal, or says nothing useful of its width.
 const DEFAULT_COLUMNS: usize = 100;
+
+/// A width below this is taken for a terminal that does not know its own.
+const NARROWEST_COLUMNS: usize = 40;
 
 /// Columns beyond which lines are tiring to read.
 const WIDEST_COLUMNS: usize = 110;
@@ -34,5 +37,6 @@ pub fn is_terminal() -> bool {
 
 /// The columns to fill.
 pub fn columns() -> usize {
-    comfy_table::Table::new().width().map_or(DEFAULT_COLUMNS, usize::from).clamp(20, WIDEST_COLUMNS)
+    let width = comfy_table::Table::new().width().map(usize::from);
+    width.filter(|width| *width >= NARROWEST_COLUMNS).map_or(DEFAULT_COLUMNS, |width| width.min(WIDEST_COLUMNS))
 }

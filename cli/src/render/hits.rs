@@ -8,12 +8,23 @@ const EXCERPT: usize = 240;
 
 /// One passage: number, title and headings, place, what the legs said, and how it begins.
 pub fn hit(style: Style, number: u32, hit: &Hit, columns: usize) -> String {
-    format!("{}{}", source(style, number, hit), flow::wrap(style, &excerpt(&hit.text, EXCERPT), columns, 6))
+    format!("{}{}", source(style, number, hit), flow::wrap(style, &excerpt(&prose(&hit.text), EXCERPT), columns, 6))
+}
+
+/// A passage without its headings, which stand above it already, and without the rules of tables.
+fn prose(text: &str) -> String {
+    let rule = |line: &&str| !line.is_empty() && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '));
+    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !rule(line)).collect();
+    let kept = kept.join("\n");
+    // A passage that is nothing else is shown as it is.
+    if kept.trim().is_empty() { text.to_owned() } else { kept }
 }
 
 /// The same without its text.
 pub fn source(style: Style, number: u32, hit: &Hit) -> String {
-    let head = format!("{:>5} {}", style.mark(&format!("[{number}]")), style.strong(&breadcrumbs(hit)));
+    // Padded before it is coloured: the codes of colours have no width.
+    let number = style.mark(&format!("{:>5}", format!("[{number}]")));
+    let head = format!("{number} {}", style.strong(&breadcrumbs(hit)));
     let place = super::single_line(&place(hit));
     // The score of a hit that one leg found is that leg's own, or its share.
     let found = match (hit.legs.lexical, hit.legs.semantic) {
@@ -47,6 +58,18 @@ pub fn shares(legs: &Legs) -> String {
 mod tests {
     use super::*;
     use crate::view::LegView;
+
+    #[test]
+    fn headings_and_rules_of_tables_are_left_out() {
+        let table = [
+            ("# Guide\n\nHow it begins.", "\nHow it begins."),
+            ("| a | b |\n|---|:-:|\n| 1 | 2 |", "| a | b |\n| 1 | 2 |"),
+            ("# Only a heading", "# Only a heading"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(prose(text), expected);
+        }
+    }
 
     #[test]
     fn a_passage_shows_where_it_is_from_and_who_found_it() {

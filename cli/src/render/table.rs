@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-/// Lays out `rows` under `headings`. Cells that begin with a digit are numbers.
+/// Lays out `rows` under `headings`. Cells that are numbers stand to the right.
 pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -15,8 +15,7 @@ pub fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item =
 }
 
 fn cell(text: String) -> Cell {
-    let numeric = text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('/');
-    let alignment = if numeric { CellAlignment::Right } else { CellAlignment::Left };
+    let alignment = if text.parse::<f64>().is_ok() { CellAlignment::Right } else { CellAlignment::Left };
     Cell::new(text).set_alignment(alignment)
 }
 
