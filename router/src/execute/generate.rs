@@ -33,17 +33,19 @@ impl Run {
 
     async fn forward(&mut self, request: GenerateRequest, hop: Hop) -> Result<(), Error> {
         let mut events = self.engine.model_host.generate(request, hop.deadline).await?;
+        let mut closing = None;
+        // The stream is read to its end and not only to its last event: a caller who leaves before the
+        // status has come has cancelled the call, and its span would say so.
         while let Some(event) = events.next().await {
             match event? {
                 generate_response::Event::Text(text) => self.send(Event::Text(text)).await?,
                 generate_response::Event::Citation(citation) => self.send(Event::Citation(citation)).await?,
-                generate_response::Event::Summary(summary) => {
-                    self.summarise(summary);
-                    return Ok(());
-                }
+                generate_response::Event::Summary(summary) => closing = Some(summary),
             }
         }
-        Err(Error::new(Reason::GeneratorFailed, "the generation ended without its summary"))
+        let missing = || Error::new(Reason::GeneratorFailed, "the generation ended without its summary");
+        self.summarise(closing.ok_or_else(missing)?);
+        Ok(())
     }
 
     fn summarise(&mut self, summary: GenerationSummary) {
