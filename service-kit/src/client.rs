@@ -24,7 +24,7 @@ use crate::{
     config::at_least,
     deadline::format_grpc_timeout,
     layer::{
-        deadline::{TIMEOUT_HEADER, limit, too_late},
+        deadline::{TIMEOUT_HEADER, is_unbounded, limit, too_late},
         status_code,
         trace::{observe_client, record, span_of},
     },
@@ -143,9 +143,8 @@ impl GrpcChannel {
 
     /// The budget of a call. A stream of documents has none unless its caller sets one.
     fn deadline(&self, request: &Request<Body>) -> Option<Deadline> {
-        const UNBOUNDED: &str = "/trivium.retriever.v1.RetrieverService/UpsertDocuments";
         let given = request.extensions().get::<Deadline>().copied();
-        if given.is_none() && request.uri().path() == UNBOUNDED {
+        if given.is_none() && is_unbounded(request) {
             return None;
         }
         Some(given.unwrap_or_else(|| Deadline::after(self.default_timeout)))

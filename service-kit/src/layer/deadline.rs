@@ -26,6 +26,11 @@ pub(crate) const TIMEOUT_HEADER: &str = "grpc-timeout";
 /// for as long as the caller has some.
 const UNBOUNDED: [&str; 2] = ["/grpc.health.v1.Health/Watch", "/trivium.retriever.v1.RetrieverService/UpsertDocuments"];
 
+/// Whether a call without a deadline may go on for as long as its caller likes: on the server, and so on the client.
+pub(crate) fn is_unbounded(request: &Request<Body>) -> bool {
+    UNBOUNDED.contains(&request.uri().path())
+}
+
 /// Adds [`Limit`].
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer {
@@ -65,7 +70,7 @@ impl<S: GrpcService> Service<Request<Body>> for Limit<S> {
 
     fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
         let asked = request.headers().get(TIMEOUT_HEADER).and_then(|value| parse_grpc_timeout(value.to_str().ok()?));
-        if asked.is_none() && UNBOUNDED.contains(&request.uri().path()) {
+        if asked.is_none() && is_unbounded(&request) {
             return Box::pin(self.inner.call(request));
         }
         let deadline = Deadline::after(asked.unwrap_or(self.default));
