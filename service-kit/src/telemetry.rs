@@ -16,7 +16,7 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use serde::{Deserialize, Serialize};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::dynamic_filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use self::tracer::ByTarget;
@@ -124,7 +124,10 @@ pub fn init(services: &[Service], options: &TelemetryOptions) -> Result<Telemetr
 
 fn trace_layer(providers: &[(Service, SdkTracerProvider)]) -> Box<dyn Layer<Registry> + Send + Sync> {
     let services: Vec<Service> = providers.iter().map(|(service, _)| *service).collect();
-    let belongs = filter_fn(move |metadata| {
+    // A static filter would let `tracing` remember that a span's place in the code is always wanted, and not ask
+    // again. A new span then takes over the answers to whatever its thread asked last. Those may be "nobody wants
+    // this", left behind by a line of the `log` crate that was not written, and the span would be lost.
+    let belongs = dynamic_filter_fn(move |metadata, _| {
         *metadata.level() <= tracing::Level::INFO && ByTarget::serves(&services, metadata.target())
     });
     tracing_opentelemetry::layer()
@@ -190,5 +193,34 @@ fn exports() -> bool {
         _ => ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
             .iter()
             .any(|name| !value(name).is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::dispatcher;
+    use tracing_log::AsTrace;
+
+    use super::*;
+
+    /// The question that the `log` crate's bridge asks before it writes a line.
+    fn ask_for_a_line_that_nobody_wants() {
+        let line = log::Metadata::builder().target("elsewhere").level(log::Level::Trace).build();
+        dispatcher::get_default(|dispatch| dispatch.enabled(&line.as_trace()));
+    }
+
+    #[test]
+    fn a_log_line_that_is_not_written_takes_no_span_along() {
+        let providers = [(Service::Retriever, SdkTracerProvider::builder().build())];
+        let layers = vec![trace_layer(&providers), log_layer(&TelemetryOptions::default()).expect("layers")];
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), || {
+            let is_traced = || {
+                let span = tracing::info_span!(target: "trivium::retriever", "grpc.server");
+                span.context().span().span_context().is_valid()
+            };
+            assert!(is_traced());
+            ask_for_a_line_that_nobody_wants();
+            assert!(is_traced(), "the span was lost");
+        });
     }
 }
