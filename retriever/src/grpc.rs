@@ -14,12 +14,14 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use trivium_proto::retriever::v1::retriever_service_server::{RetrieverService, RetrieverServiceServer};
 use trivium_proto::retriever::v1::{
-    CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest, DeleteCollectionResponse,
-    DeleteDocumentsRequest, DeleteDocumentsResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
-    GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, SearchRequest, SearchResponse,
-    UpsertDocumentsRequest, UpsertDocumentsResponse,
+    CheckCollectionRequest, CheckCollectionResponse, CreateCollectionRequest, CreateCollectionResponse,
+    DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
+    DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
+    GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
+    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, TagSnapshotRequest,
+    TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
-use trivium_service_kit::{Deadline, validate};
+use trivium_service_kit::{Deadline, Error, Reason, validate};
 
 /// Most ids of one request.
 const MAX_IDS: u32 = 1_024;
@@ -124,6 +126,43 @@ impl RetrieverService for Grpc {
         let found = self.retriever.search(&collection, query, deadline).await?;
         Ok(Response::new(search::response(&collection, found, used)?))
     }
+
+    async fn check_collection(
+        &self,
+        _request: Request<CheckCollectionRequest>,
+    ) -> Result<Response<CheckCollectionResponse>, Status> {
+        Err(not_served("CheckCollection"))
+    }
+
+    async fn list_snapshots(
+        &self,
+        _request: Request<ListSnapshotsRequest>,
+    ) -> Result<Response<ListSnapshotsResponse>, Status> {
+        Err(not_served("ListSnapshots"))
+    }
+
+    async fn tag_snapshot(
+        &self,
+        _request: Request<TagSnapshotRequest>,
+    ) -> Result<Response<TagSnapshotResponse>, Status> {
+        Err(not_served("TagSnapshot"))
+    }
+
+    async fn delete_tag(&self, _request: Request<DeleteTagRequest>) -> Result<Response<DeleteTagResponse>, Status> {
+        Err(not_served("DeleteTag"))
+    }
+
+    async fn purge_documents(
+        &self,
+        _request: Request<PurgeDocumentsRequest>,
+    ) -> Result<Response<PurgeDocumentsResponse>, Status> {
+        Err(not_served("PurgeDocuments"))
+    }
+}
+
+/// The answer of a call whose work is not served yet.
+fn not_served(call: &str) -> Status {
+    Error::new(Reason::NotServed, format!("{call} is not served yet")).into()
 }
 
 fn check_count(document_ids: &[String]) -> Result<(), Status> {

@@ -60,6 +60,7 @@ pub fn parse(line: &str) -> Result<Document, String> {
         content_type: ContentType::Plain.into(),
         language: String::new(),
         metadata: (!metadata.is_empty()).then(|| to_struct(metadata)),
+        vector: None,
     })
 }
 

@@ -76,6 +76,7 @@ fn markdown(file: &Found, origin: &str, text: &str) -> Result<Prepared, String> 
         content_type: ContentType::Markdown.into(),
         language: String::new(),
         metadata: (!page.metadata.is_empty()).then(|| metadata::to_struct(page.metadata)),
+        vector: None,
     };
     Ok(Prepared { origin: origin.to_owned(), document, note: page.note, bytes: file.bytes })
 }

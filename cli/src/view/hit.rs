@@ -68,15 +68,15 @@ pub struct LegView {
     pub share: f64,
 }
 
-impl From<LegScore> for LegView {
-    fn from(leg: LegScore) -> Self {
+impl From<&LegScore> for LegView {
+    fn from(leg: &LegScore) -> Self {
         Self { rank: leg.rank, score: leg.score, normalised_score: leg.normalised_score, share: leg.share }
     }
 }
 
 impl From<WireHit> for Hit {
     fn from(hit: WireHit) -> Self {
-        let leg = |wanted: Leg| hit.legs.iter().find(|score| score.leg() == wanted).copied().map(LegView::from);
+        let leg = |wanted: Leg| hit.legs.iter().find(|score| score.leg() == wanted).map(LegView::from);
         Self {
             number: None,
             collection: None,

@@ -50,6 +50,26 @@ pub struct Snapshot {
     #[prost(message, optional, tag = "3")]
     pub committed_at: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// RetainedSnapshot is a state that searches can still answer from.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetainedSnapshot {
+    /// The state.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<Snapshot>,
+    /// Its tags, in alphabetical order.
+    #[prost(string, repeated, tag = "2")]
+    pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Documents in it.
+    #[prost(uint64, tag = "3")]
+    pub documents: u64,
+    /// Chunks in it.
+    #[prost(uint64, tag = "4")]
+    pub chunks: u64,
+    /// Whether it is the published one.
+    #[prost(bool, tag = "5")]
+    pub published: bool,
+}
 /// Document is what a client hands in.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -75,6 +95,10 @@ pub struct Document {
     /// Values of declared fields, and anything else.
     #[prost(message, optional, tag = "7")]
     pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// The embedding of the document, for a document short enough to be one chunk. Unset means that the model host makes it.
+    /// Of another encoder than the collection's, it is EMBEDDER_MISMATCH.
+    #[prost(message, optional, tag = "8")]
+    pub vector: ::core::option::Option<super::super::model::v1::QueryVector>,
 }
 /// StoredDocument is what the collection holds of a document.
 #[allow(clippy::all)]
@@ -312,7 +336,7 @@ pub struct SearchRequest {
 }
 /// LegScore is what one leg said of one hit.
 #[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LegScore {
     /// The leg.
     #[prost(enumeration = "Leg", tag = "1")]
@@ -329,6 +353,41 @@ pub struct LegScore {
     /// The part of the fused score that this leg gave. The shares of a hit add up to its score.
     #[prost(double, tag = "5")]
     pub share: f64,
+    /// What each term of the query gave to the leg's own score, largest first; they add up to it. Filled for the lexical leg
+    /// when the request asks to explain.
+    #[prost(message, repeated, tag = "6")]
+    pub terms: ::prost::alloc::vec::Vec<TermScore>,
+}
+/// TermScore is what one term of the query gave to a BM25 score.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TermScore {
+    /// The term, as the index holds it.
+    #[prost(string, tag = "1")]
+    pub term: ::prost::alloc::string::String,
+    /// The field that it was found in: "title" or "body".
+    #[prost(string, tag = "2")]
+    pub field: ::prost::alloc::string::String,
+    /// What it gave to the score.
+    #[prost(double, tag = "3")]
+    pub score: f64,
+    /// Its inverse document frequency.
+    #[prost(double, tag = "4")]
+    pub inverse_document_frequency: f64,
+    /// How often the field holds it.
+    #[prost(double, tag = "5")]
+    pub term_frequency: f64,
+}
+/// Highlight is a span of a hit's text that matches the query.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Highlight {
+    /// First code point, counted in the hit's text.
+    #[prost(uint32, tag = "1")]
+    pub start: u32,
+    /// One past its last code point.
+    #[prost(uint32, tag = "2")]
+    pub end: u32,
 }
 /// Hit is one passage that was found.
 #[allow(clippy::all)]
@@ -370,6 +429,9 @@ pub struct Hit {
     /// The document's metadata.
     #[prost(message, optional, tag = "12")]
     pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// Where the text matches words of the query, in order and without overlap.
+    #[prost(message, repeated, tag = "13")]
+    pub highlights: ::prost::alloc::vec::Vec<Highlight>,
 }
 /// LegReport says how one leg went.
 #[allow(clippy::all)]
@@ -625,6 +687,121 @@ pub struct GetDocumentsResponse {
     /// The snapshot that was read.
     #[prost(message, optional, tag = "3")]
     pub snapshot: ::core::option::Option<Snapshot>,
+}
+/// CheckCollectionRequest names a collection.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckCollectionRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// CheckCollectionResponse says what was compared and what differs. A sound collection has no problems.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckCollectionResponse {
+    /// The state that was checked.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<Snapshot>,
+    /// Rows of the table.
+    #[prost(uint64, tag = "2")]
+    pub table_rows: u64,
+    /// Rows of the lexical index.
+    #[prost(uint64, tag = "3")]
+    pub lexical_rows: u64,
+    /// Vectors held in memory; 0 when the table itself is searched.
+    #[prost(uint64, tag = "4")]
+    pub vectors_in_memory: u64,
+    /// What differs, in words, at most 100; empty when nothing does.
+    #[prost(string, repeated, tag = "5")]
+    pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many problems there are in all.
+    #[prost(uint64, tag = "6")]
+    pub problem_count: u64,
+}
+/// ListSnapshotsRequest names a collection.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListSnapshotsRequest {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+}
+/// ListSnapshotsResponse holds its retained states.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListSnapshotsResponse {
+    /// The states, newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub snapshots: ::prost::alloc::vec::Vec<RetainedSnapshot>,
+}
+/// TagSnapshotRequest names a state.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TagSnapshotRequest {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// The tag: letters, digits, ".", "-" and "\_", at most 63, beginning with a letter or digit. One that exists is moved.
+    #[prost(string, tag = "2")]
+    pub tag: ::prost::alloc::string::String,
+    /// The version. 0 means the published one.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+}
+/// TagSnapshotResponse holds the tagged state.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TagSnapshotResponse {
+    /// The state.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<RetainedSnapshot>,
+}
+/// DeleteTagRequest names a tag.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTagRequest {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// The tag.
+    #[prost(string, tag = "2")]
+    pub tag: ::prost::alloc::string::String,
+}
+/// DeleteTagResponse is empty.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteTagResponse {}
+/// PurgeDocumentsRequest names documents to erase.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeDocumentsRequest {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// Their ids, 1 to 1,024. An id that is not there now is looked for in earlier states all the same.
+    #[prost(string, repeated, tag = "2")]
+    pub document_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// PurgeDocumentsResponse says what erasing cost.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PurgeDocumentsResponse {
+    /// The state without them.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<Snapshot>,
+    /// Documents that the published state held.
+    #[prost(uint32, tag = "2")]
+    pub deleted: u32,
+    /// Versions that were removed, because they held the documents or could not be told apart from those.
+    #[prost(uint64, repeated, tag = "3")]
+    pub removed_versions: ::prost::alloc::vec::Vec<u64>,
+    /// Tags that were lost with them.
+    #[prost(string, repeated, tag = "4")]
+    pub removed_tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Bytes of data files that were removed.
+    #[prost(uint64, tag = "5")]
+    pub removed_bytes: u64,
 }
 /// Generated client implementations.
 pub mod retriever_service_client {
@@ -943,6 +1120,153 @@ pub mod retriever_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// CheckCollection compares every row of the table with both legs, and changes nothing.
+        pub async fn check_collection(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckCollectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckCollectionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/CheckCollection",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "trivium.retriever.v1.RetrieverService",
+                        "CheckCollection",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ListSnapshots lists the states that searches can still answer from.
+        pub async fn list_snapshots(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListSnapshotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSnapshotsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/ListSnapshots",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "trivium.retriever.v1.RetrieverService",
+                        "ListSnapshots",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// TagSnapshot gives a state a name, which keeps it until the tag is deleted.
+        pub async fn tag_snapshot(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TagSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TagSnapshotResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/TagSnapshot",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "trivium.retriever.v1.RetrieverService",
+                        "TagSnapshot",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// DeleteTag takes a name from a state, which retention may then remove.
+        pub async fn delete_tag(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteTagRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTagResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/DeleteTag",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.retriever.v1.RetrieverService", "DeleteTag"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// PurgeDocuments removes documents physically, from every state, tagged ones included.
+        pub async fn purge_documents(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PurgeDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PurgeDocumentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/PurgeDocuments",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "trivium.retriever.v1.RetrieverService",
+                        "PurgeDocuments",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1025,6 +1349,46 @@ pub mod retriever_service_server {
             &self,
             request: tonic::Request<super::SearchRequest>,
         ) -> std::result::Result<tonic::Response<super::SearchResponse>, tonic::Status>;
+        /// CheckCollection compares every row of the table with both legs, and changes nothing.
+        async fn check_collection(
+            &self,
+            request: tonic::Request<super::CheckCollectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckCollectionResponse>,
+            tonic::Status,
+        >;
+        /// ListSnapshots lists the states that searches can still answer from.
+        async fn list_snapshots(
+            &self,
+            request: tonic::Request<super::ListSnapshotsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListSnapshotsResponse>,
+            tonic::Status,
+        >;
+        /// TagSnapshot gives a state a name, which keeps it until the tag is deleted.
+        async fn tag_snapshot(
+            &self,
+            request: tonic::Request<super::TagSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::TagSnapshotResponse>,
+            tonic::Status,
+        >;
+        /// DeleteTag takes a name from a state, which retention may then remove.
+        async fn delete_tag(
+            &self,
+            request: tonic::Request<super::DeleteTagRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteTagResponse>,
+            tonic::Status,
+        >;
+        /// PurgeDocuments removes documents physically, from every state, tagged ones included.
+        async fn purge_documents(
+            &self,
+            request: tonic::Request<super::PurgeDocumentsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PurgeDocumentsResponse>,
+            tonic::Status,
+        >;
     }
     /// RetrieverService keeps collections and searches them. It decides no road and calls no language model.
     #[derive(Debug)]
@@ -1458,6 +1822,234 @@ pub mod retriever_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SearchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/CheckCollection" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckCollectionSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::CheckCollectionRequest>
+                    for CheckCollectionSvc<T> {
+                        type Response = super::CheckCollectionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckCollectionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::check_collection(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckCollectionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/ListSnapshots" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListSnapshotsSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::ListSnapshotsRequest>
+                    for ListSnapshotsSvc<T> {
+                        type Response = super::ListSnapshotsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListSnapshotsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::list_snapshots(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListSnapshotsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/TagSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct TagSnapshotSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::TagSnapshotRequest>
+                    for TagSnapshotSvc<T> {
+                        type Response = super::TagSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TagSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::tag_snapshot(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TagSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/DeleteTag" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteTagSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::DeleteTagRequest>
+                    for DeleteTagSvc<T> {
+                        type Response = super::DeleteTagResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteTagRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::delete_tag(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteTagSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/PurgeDocuments" => {
+                    #[allow(non_camel_case_types)]
+                    struct PurgeDocumentsSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::PurgeDocumentsRequest>
+                    for PurgeDocumentsSvc<T> {
+                        type Response = super::PurgeDocumentsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PurgeDocumentsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::purge_documents(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PurgeDocumentsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

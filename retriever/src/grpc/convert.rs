@@ -10,7 +10,7 @@ use crate::stored::StoredDocument;
 use prost_types::Timestamp;
 use trivium_proto::model::v1::ModelRef;
 use trivium_proto::retriever::v1 as proto;
-use trivium_service_kit::{Error, Reason};
+use trivium_service_kit::{Error, Reason, validate};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
@@ -61,6 +61,7 @@ pub(super) fn incoming_document(field: &str, document: proto::Document) -> Resul
         Ok(proto::ContentType::Markdown) => ContentType::Markdown,
         Err(_) => return Err(unknown(&format!("{field}.content_type"), document.content_type)),
     };
+    validate::not_served(&format!("{field}.vector"), document.vector.is_some())?;
     let metadata = json::from_struct(document.metadata.unwrap_or_default()).map_err(|error| {
         let field = format!("{field}.metadata");
         Error::new(Reason::FieldInvalid, format!("{field} of the document {:?}: {error}", document.id))
@@ -101,6 +102,7 @@ pub(super) fn stored_document(stored: StoredDocument) -> proto::StoredDocument {
         content_type: content_type.into(),
         language: row.language,
         metadata: Some(json::to_struct(metadata)),
+        vector: None,
     };
     proto::StoredDocument { document: Some(document), document_hash: row.document_hash.to_string(), chunks: spans }
 }

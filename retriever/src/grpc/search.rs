@@ -151,6 +151,7 @@ fn hit(collection: &Collection, hit: Hit) -> Result<proto::Hit, Error> {
         score: hit.score,
         legs: hit.legs.into_iter().map(leg_score).collect(),
         metadata: Some(json::to_struct(metadata)),
+        highlights: Vec::new(),
     })
 }
 
@@ -161,6 +162,7 @@ fn leg_score((leg, part): (Leg, Part)) -> proto::LegScore {
         score: part.score,
         normalised_score: part.normalised,
         share: part.share,
+        terms: Vec::new(),
     }
 }
 

@@ -25,6 +25,7 @@ fn full_document() -> Document {
         content_type: ContentType::Markdown.into(),
         language: "de".into(),
         metadata: Some(Struct { fields: metadata.map(|(key, value)| (key.to_owned(), value)).into() }),
+        vector: None,
     }
 }
 

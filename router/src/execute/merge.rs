@@ -151,7 +151,14 @@ mod tests {
     /// A hit with the legs' raw scores, as `(lexical, semantic)`.
     fn hit(id: &str, lexical: Option<f64>, semantic: Option<f64>) -> Hit {
         let leg = |leg: Leg, score: Option<f64>| {
-            score.map(|score| LegScore { leg: leg.into(), rank: 1, score, normalised_score: 1.0, share: 0.5 })
+            score.map(|score| LegScore {
+                leg: leg.into(),
+                rank: 1,
+                score,
+                normalised_score: 1.0,
+                share: 0.5,
+                ..LegScore::default()
+            })
         };
         let legs = [leg(Leg::Lexical, lexical), leg(Leg::Semantic, semantic)].into_iter().flatten().collect();
         let score = lexical.or(semantic).unwrap_or_default();

@@ -9,10 +9,12 @@ use std::{
 use futures::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use trivium_proto::retriever::v1::{
-    Collection, CreateCollectionRequest, CreateCollectionResponse, DeleteCollectionRequest, DeleteCollectionResponse,
-    DeleteDocumentsRequest, DeleteDocumentsResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
+    CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, CreateCollectionResponse,
+    DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
+    DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
-    SearchRequest, SearchResponse, Snapshot, UpsertDocumentsRequest, UpsertDocumentsResponse,
+    ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
+    SearchResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
     retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
@@ -36,8 +38,14 @@ impl Default for Script {
 
 /// The first chunk of a document, found by both legs.
 pub fn hit(document: &str, lexical: f64, semantic: f64) -> Hit {
-    let leg =
-        |leg: Leg, score| LegScore { leg: leg.into(), rank: 1, score, normalised_score: score, share: score / 2.0 };
+    let leg = |leg: Leg, score| LegScore {
+        leg: leg.into(),
+        rank: 1,
+        score,
+        normalised_score: score,
+        share: score / 2.0,
+        terms: Vec::new(),
+    };
     Hit {
         document_id: document.to_owned(),
         chunk_id: format!("{document}#0"),
@@ -152,6 +160,35 @@ impl RetrieverService for Served {
     }
 
     async fn get_documents(&self, _: Request<GetDocumentsRequest>) -> Result<Response<GetDocumentsResponse>, Status> {
+        unused()
+    }
+
+    async fn check_collection(
+        &self,
+        _: Request<CheckCollectionRequest>,
+    ) -> Result<Response<CheckCollectionResponse>, Status> {
+        unused()
+    }
+
+    async fn list_snapshots(
+        &self,
+        _: Request<ListSnapshotsRequest>,
+    ) -> Result<Response<ListSnapshotsResponse>, Status> {
+        unused()
+    }
+
+    async fn tag_snapshot(&self, _: Request<TagSnapshotRequest>) -> Result<Response<TagSnapshotResponse>, Status> {
+        unused()
+    }
+
+    async fn delete_tag(&self, _: Request<DeleteTagRequest>) -> Result<Response<DeleteTagResponse>, Status> {
+        unused()
+    }
+
+    async fn purge_documents(
+        &self,
+        _: Request<PurgeDocumentsRequest>,
+    ) -> Result<Response<PurgeDocumentsResponse>, Status> {
         unused()
     }
 }
