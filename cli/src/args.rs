@@ -37,7 +37,7 @@ pub enum Command {
     /// Fit and judge intent models
     #[command(subcommand)]
     Intents(intents::Command),
-    /// List, create and delete collections
+    /// List, create, check and delete collections
     #[command(subcommand)]
     Collections(collections::Command),
     /// Measure quality
@@ -115,7 +115,7 @@ mod tests {
             "trivium serve model-host --config c --addr 127.0.0.1:0",
             "trivium ingest --collection docs a b.md",
             "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer",
-            "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --json",
+            "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --min-version 6 --json",
             "trivium route hello --json",
             "trivium routes check routes.toml",
             "trivium models list --json",
@@ -125,6 +125,7 @@ mod tests {
             "trivium collections list --json",
             "trivium collections create docs",
             "trivium collections delete docs --yes",
+            "trivium collections check docs --json",
             "trivium eval retrieval folder --json --keep --split test",
             "trivium bench --json --clients 1,8",
         ];

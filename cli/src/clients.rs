@@ -9,9 +9,9 @@ use tonic::{Request, Response, Status};
 use trivium_proto::{
     model::v1::{EmbedRequest, EmbedResponse, ListModelsRequest, Model, model_service_client::ModelServiceClient},
     retriever::v1::{
-        Collection, CreateCollectionRequest, DeleteCollectionRequest, GetCollectionRequest, ListCollectionsRequest,
-        SearchRequest, SearchResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
-        retriever_service_client::RetrieverServiceClient,
+        CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
+        GetCollectionRequest, ListCollectionsRequest, SearchRequest, SearchResponse, UpsertDocumentsRequest,
+        UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
@@ -113,6 +113,12 @@ impl Retriever {
     pub async fn create(&self, message: CreateCollectionRequest) -> Result<Collection, Error> {
         let created = answer(self.0.clone().create_collection(request(message)).await)?;
         created.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no collection"))
+    }
+
+    /// Compares every row of a collection with its indexes.
+    pub async fn check(&self, name: &str) -> Result<CheckCollectionResponse, Error> {
+        let message = CheckCollectionRequest { name: name.to_owned() };
+        answer(self.0.clone().check_collection(request(message)).await)
     }
 
     /// Removes a collection.

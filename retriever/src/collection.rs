@@ -2,6 +2,7 @@
 
 mod catalog;
 mod catchup;
+mod check;
 mod derive;
 mod directory;
 mod files;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use writer::WriterHandle;
 
 pub use catalog::Catalog;
+pub use check::{CheckReport, Problems};
 pub use directory::DocumentEntry;
 pub use plan::{Change, PreparedDocument, Tally};
 pub use publish::{Located, Published};
@@ -153,6 +155,23 @@ impl Collection {
         self.shared.published()
     }
 
+    /// As [`Collection::published`], once `version` or a later one is published; at once when the collection is closed,
+    /// because then no later one will come.
+    pub async fn at_least(&self, version: u64) -> Arc<Published> {
+        self.shared.at_least(version).await
+    }
+
+    /// Compares every row of the published state with everything that was derived from the table.
+    ///
+    /// # Errors
+    /// The table or the index cannot be read at all.
+    pub async fn check(&self) -> Result<CheckReport, CollectionError> {
+        let shared = self.shared.clone();
+        // The directory of a large collection takes a moment to copy.
+        let (published, directory) = tokio::task::spawn_blocking(move || shared.with_copy_of_directory()).await?;
+        check::check(published, directory).await
+    }
+
     /// Where the rows of these documents are, with the snapshots in which they are there.
     pub fn locate(&self, document_ids: &[String]) -> Located {
         self.shared.locate(document_ids)
@@ -174,6 +193,7 @@ impl Collection {
 
     /// Finishes the writes that wait, and takes no more.
     pub async fn close(&self) {
+        self.shared.close();
         self.writer.close().await;
     }
 }

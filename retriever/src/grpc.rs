@@ -129,9 +129,12 @@ impl RetrieverService for Grpc {
 
     async fn check_collection(
         &self,
-        _request: Request<CheckCollectionRequest>,
+        request: Request<CheckCollectionRequest>,
     ) -> Result<Response<CheckCollectionResponse>, Status> {
-        Err(not_served("CheckCollection"))
+        let deadline = Deadline::of(&request);
+        let name = request.into_inner().name;
+        let report = deadline.limit("the check", self.retriever.check_collection(&name)).await??;
+        Ok(Response::new(convert::check_report(&name, report)))
     }
 
     async fn list_snapshots(

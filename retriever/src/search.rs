@@ -2,6 +2,7 @@
 
 mod assemble;
 mod legs;
+mod state;
 mod telemetry;
 mod vector;
 
@@ -59,6 +60,8 @@ pub struct SearchQuery {
     pub weights: [Weight; 2],
     /// Whether each document gives its best chunk alone.
     pub group_by_document: bool,
+    /// The least version to answer from; 0 for any.
+    pub min_version: u64,
 }
 
 /// One passage that was found.
@@ -130,7 +133,8 @@ pub async fn search(
     deadline: Deadline,
 ) -> Result<Found, Error> {
     let span = telemetry::retrieval(&collection.spec().name, &query);
-    let work = run(collection, embedder, query, depth, deadline);
+    let published = state::awaited(collection, query.min_version, deadline).instrument(span.clone()).await?;
+    let work = run(collection, published, embedder, query, depth, deadline);
     let found = deadline.limit("the search", work.instrument(span.clone())).await?;
     if let Ok(found) = &found {
         telemetry::record_found(&span, found);
@@ -140,13 +144,13 @@ pub async fn search(
 
 async fn run(
     collection: &Collection,
+    published: Arc<Published>,
     embedder: &dyn Embedder,
     query: SearchQuery,
     depth: Depth,
     deadline: Deadline,
 ) -> Result<Found, Error> {
     let started = Instant::now();
-    let published = collection.published();
     let given = vector::choose(&query.vectors, collection.spec())?;
     let search = legs::LegSearch { collection, published: &published, query: &query, depth: depth.of(&query) };
     let lexical = async {

@@ -2,7 +2,8 @@
 
 use crate::chunk::ChunkOptions;
 use crate::collection::{
-    Catalog, Change, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Written, check_name,
+    Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Written,
+    check_name,
 };
 use crate::document::check_id;
 use crate::embedder::{Embedder, Encoder};
@@ -161,6 +162,15 @@ impl Retriever {
         let absent = document_ids.iter().zip(&located.entries).filter(|(_, entry)| entry.is_none());
         let missing = absent.map(|(id, _)| id.clone()).collect();
         Ok(Documents { found, missing, published: located.published })
+    }
+
+    /// Compares every row of a collection with everything that was derived from it.
+    ///
+    /// # Errors
+    /// As [`Retriever::collection`], `COLLECTION_DAMAGED` when the files cannot be read at all.
+    pub async fn check_collection(&self, name: &str) -> Result<CheckReport, Error> {
+        let collection = self.collection("name", name)?;
+        collection.check().await.map_err(|error| search::read_error(&collection, &error))
     }
 
     /// Searches a collection.

@@ -3,6 +3,7 @@
 //! This module alone names Lance and Arrow. A [`VectorTable`] is one version of the dataset, pinned: whoever holds
 //! it reads the same rows for as long as they hold it. Writing gives back the next version and touches nothing else.
 
+mod check;
 mod commit;
 mod decode;
 mod encode;
@@ -15,6 +16,7 @@ mod store;
 
 use futures::future::BoxFuture;
 
+pub use check::CheckRow;
 pub use commit::Committed;
 pub use exact::ExactVectors;
 pub use rows::{ChunkRow, DocumentRow, RowKey, RowPlace, StoredChunk};

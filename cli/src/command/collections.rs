@@ -1,5 +1,7 @@
 //! `trivium collections`: what there is to search.
 
+mod check;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::bail;
@@ -29,6 +31,8 @@ pub enum Command {
         #[command(flatten)]
         endpoint: RetrieverEndpoint,
     },
+    /// Compare every row of a collection with both of its indexes; exit code 1 when anything differs
+    Check(check::Args),
     /// Remove a collection and its files
     Delete {
         /// Its name
@@ -46,6 +50,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::List { json, endpoint } => list(&Retriever::connect(&endpoint.url)?, json).await,
         Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
+        Command::Check(args) => check::run(args).await,
         Command::Delete { name, yes, endpoint } => delete(&Retriever::connect(&endpoint.url)?, &name, yes).await,
     }
 }

@@ -35,6 +35,9 @@ pub struct Args {
     /// An earlier state: a version, a time (RFC 3339) or a tag
     #[arg(long, value_name = "V")]
     as_of: Option<String>,
+    /// The least version to answer from, waited for if it is not published yet
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    min_version: u64,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -97,6 +100,7 @@ fn request(args: &Args) -> SearchRequest {
         group_by_document: args.group_by_document,
         filter: args.filter.clone(),
         as_of: args.as_of.as_deref().map(as_of),
+        min_version: args.min_version,
         ..SearchRequest::default()
     }
 }

@@ -41,6 +41,11 @@ impl Directory {
         self.documents.get(document_id)
     }
 
+    /// All entries, by document, in no particular order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &DocumentEntry)> {
+        self.documents.iter().map(|(document_id, entry)| (document_id.as_str(), entry))
+    }
+
     /// Adds a document, in place of the one of that id.
     pub(super) fn insert(&mut self, document_id: String, entry: DocumentEntry) {
         self.chunks += entry.rows.len() as u64;

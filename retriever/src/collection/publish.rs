@@ -6,6 +6,7 @@ use crate::vector::{ExactVectors, VectorTable};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// One state of a collection: both legs of a search read the same one.
 #[derive(Clone)]
@@ -65,11 +66,39 @@ pub(super) struct Shared {
     /// Changed only together with `published`, under its write lock, so that a reader who holds the read lock sees the
     /// two in step. Searches need the pointer alone, and take no lock.
     directory: RwLock<Directory>,
+    /// Tells those who wait for a version that there is a new one, or that there will be none.
+    news: watch::Sender<News>,
+}
+
+/// What those who wait for a version are told.
+#[derive(Debug, Clone, Copy)]
+struct News {
+    version: u64,
+    closed: bool,
 }
 
 impl Shared {
     pub(super) fn new(published: Published, directory: Directory) -> Self {
-        Self { published: ArcSwap::from_pointee(published), directory: RwLock::new(directory) }
+        let (news, _) = watch::channel(News { version: published.version(), closed: false });
+        Self { published: ArcSwap::from_pointee(published), directory: RwLock::new(directory), news }
+    }
+
+    /// Waits until `version` or a later one is published, or the collection is closed; gives what is published then.
+    pub(super) async fn at_least(&self, version: u64) -> Arc<Published> {
+        let mut news = self.news.subscribe();
+        // The sender lives as long as this, so that waiting ends with news alone.
+        let _ = news.wait_for(|news| news.closed || news.version >= version).await;
+        self.published()
+    }
+
+    /// Ends all waiting: there will be no more versions.
+    pub(super) fn close(&self) {
+        self.news.send_modify(|news| news.closed = true);
+    }
+
+    /// The published state with a copy of its directory.
+    pub(super) fn with_copy_of_directory(&self) -> (Arc<Published>, Directory) {
+        self.with_directory(|directory| (self.published(), directory.clone()))
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -93,6 +122,7 @@ impl Shared {
         let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
         let published = Arc::new(change(&mut directory));
         self.published.store(published.clone());
+        self.news.send_modify(|news| news.version = published.version());
         published
     }
 }

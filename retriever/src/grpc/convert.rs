@@ -1,7 +1,7 @@
 //! Collections and documents between the contract and the service.
 
 use super::json;
-use crate::collection::{Collection, EmbedderRef, Published};
+use crate::collection::{CheckReport, Collection, EmbedderRef, Published};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
 use crate::metadata::{MetadataField, MetadataType};
@@ -43,6 +43,17 @@ pub(super) fn snapshot(collection: &str, published: &Published) -> proto::Snapsh
         collection: collection.to_owned(),
         version: published.version(),
         committed_at: Some(timestamp(published.table.committed_at_ns())),
+    }
+}
+
+pub(super) fn check_report(collection: &str, report: CheckReport) -> proto::CheckCollectionResponse {
+    proto::CheckCollectionResponse {
+        snapshot: Some(snapshot(collection, &report.published)),
+        table_rows: report.table_rows,
+        lexical_rows: report.lexical_rows,
+        vectors_in_memory: report.vectors_in_memory.unwrap_or_default(),
+        problems: report.problems.listed,
+        problem_count: report.problems.count,
     }
 }
 

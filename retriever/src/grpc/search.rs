@@ -22,7 +22,6 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
     validate::query("query", &request.query)?;
     validate::not_served("filter", !request.filter.is_empty())?;
     validate::not_served("as_of", request.as_of.is_some())?;
-    validate::not_served("min_version", request.min_version != 0)?;
     validate::not_served("explain", request.explain)?;
     validate::request_id(&request.request_id)?;
     let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
@@ -37,6 +36,7 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
         fusion,
         weights,
         group_by_document: request.group_by_document,
+        min_version: request.min_version,
     })
 }
 
@@ -247,7 +247,6 @@ mod tests {
             (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
             (changed(|r| r.filter = "a = 1".into()), Reason::NotServed, "filter"),
             (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::NotServed, "as_of"),
-            (changed(|r| r.min_version = 1), Reason::NotServed, "min_version"),
             (changed(|r| r.explain = true), Reason::NotServed, "explain"),
         ];
         for (request, reason, field) in cases {

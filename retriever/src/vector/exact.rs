@@ -115,6 +115,14 @@ impl ExactVectors {
         }
     }
 
+    /// The vector of a live row; `None` when there is no such row.
+    pub fn get(&self, id: u64) -> Option<&[f32]> {
+        let place = self.segments.partition_point(|segment| segment.last_id() < Some(id));
+        let segment = self.segments.get(place)?;
+        let row = segment.rows.ids.binary_search(&id).ok().filter(|row| !segment.deleted.contains(*row))?;
+        segment.rows.values.chunks_exact(self.dimension).nth(row)
+    }
+
     /// The `k` live rows whose vectors have the largest inner product with `query`, the largest first, rows of equal
     /// similarity by their ids. Takes time in proportion to all rows; call it off the async threads.
     pub fn nearest(&self, query: &[f32], k: usize) -> Vec<VectorHit> {

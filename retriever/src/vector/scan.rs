@@ -119,7 +119,7 @@ impl VectorTable {
     }
 }
 
-fn append_keys(batch: &RecordBatch, keys: &mut Vec<RowKey>) -> Result<(), VectorError> {
+pub(super) fn append_keys(batch: &RecordBatch, keys: &mut Vec<RowKey>) -> Result<(), VectorError> {
     let row_ids = decode::big_number(batch, ROW_ID)?;
     let addresses = decode::big_number(batch, ROW_ADDR)?;
     let documents = decode::text(batch, schema::DOCUMENT_ID)?;

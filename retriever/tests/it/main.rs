@@ -9,4 +9,5 @@ mod hashing_embedder;
 mod healing;
 mod searching;
 mod service;
+mod state;
 mod writing;

@@ -76,6 +76,11 @@ impl Running {
         Self::start_in(folder, |_| {}).await
     }
 
+    /// Stops, and starts anew with other options.
+    pub async fn restart_with(self, change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_in(self.stop().await, change).await
+    }
+
     pub async fn create(&mut self, name: &str, metadata_fields: Vec<MetadataField>) -> Result<Collection, Status> {
         let request = CreateCollectionRequest { name: name.into(), embedder: None, metadata_fields, if_absent: false };
         let response = self.client.create_collection(request).await?;
@@ -134,6 +139,12 @@ impl Running {
 
     pub async fn search(&mut self, request: SearchRequest) -> Result<SearchResponse, Error> {
         Ok(self.client.search(request).await.map_err(Error::from)?.into_inner())
+    }
+
+    /// Compares every row of the usual collection.
+    pub async fn check(&mut self) -> CheckCollectionResponse {
+        let request = CheckCollectionRequest { name: DOCS.into() };
+        self.client.check_collection(request).await.unwrap().into_inner()
     }
 
     /// Ids of the documents that one leg finds.
