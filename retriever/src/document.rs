@@ -1,8 +1,10 @@
 //! What a client hands in as a document, and the checks that it must pass.
 
+use crate::collection::CollectionSpec;
 use crate::extract::{self, ContentType};
+use crate::given_vector::GivenVector;
 use crate::hash::{self, ContentHash, DocumentContent};
-use crate::metadata::{self, MetadataField, MetadataValue};
+use crate::metadata::{self, MetadataValue};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
 use trivium_service_kit::{Error, Reason};
@@ -35,6 +37,8 @@ pub struct IncomingDocument {
     pub language: String,
     /// Values of declared fields, and anything else.
     pub metadata: Map<String, Value>,
+    /// Its embedding, where the client made it.
+    pub vector: Option<GivenVector>,
 }
 
 /// A document that passed every check.
@@ -56,8 +60,19 @@ pub struct Document {
     pub declared: Vec<Option<MetadataValue>>,
     /// Metadata that is not declared, as a JSON object.
     pub metadata_json: String,
-    /// Hash of all of it.
+    /// Hash of all of it. The vector is left out: the same text has the same vector.
     pub hash: ContentHash,
+    /// The embedding that came with it.
+    pub vector: Option<OwnVector>,
+}
+
+/// The embedding that came with a document, which has to turn out to be one chunk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnVector {
+    /// The field of the request that held it.
+    pub field: String,
+    /// The vector, of the collection's dimension and of length 1.
+    pub values: Vec<f32>,
 }
 
 /// Checks a batch of documents.
@@ -67,7 +82,7 @@ pub struct Document {
 /// `DUPLICATE_ID`, a text of more than `max_text_bytes` is `DOCUMENT_TOO_LARGE`.
 pub fn check_batch(
     incoming: Vec<IncomingDocument>,
-    fields: &[MetadataField],
+    spec: &CollectionSpec,
     max_text_bytes: usize,
 ) -> Result<Vec<Document>, Error> {
     let mut ids = HashSet::with_capacity(incoming.len());
@@ -78,7 +93,7 @@ pub fn check_batch(
         }
     }
     let checked =
-        incoming.into_iter().enumerate().map(|(place, document)| check(place, document, fields, max_text_bytes));
+        incoming.into_iter().enumerate().map(|(place, document)| check(place, document, spec, max_text_bytes));
     checked.collect()
 }
 
@@ -98,7 +113,7 @@ pub fn check_id(field: &str, id: &str) -> Result<(), Error> {
 fn check(
     place: usize,
     incoming: IncomingDocument,
-    fields: &[MetadataField],
+    spec: &CollectionSpec,
     max_text_bytes: usize,
 ) -> Result<Document, Error> {
     let field = |name: &str| format!("documents[{place}].{name}");
@@ -110,7 +125,7 @@ fn check(
     if let Some((name, reason, problem)) = problems(&incoming, max_text_bytes).next() {
         return Err(at_fault(name, reason, problem));
     }
-    let split = metadata::split(incoming.metadata.clone(), fields)
+    let split = metadata::split(incoming.metadata.clone(), &spec.metadata_fields)
         .map_err(|error| at_fault("metadata", Reason::FieldInvalid, format!("does not fit: {error}")))?;
     let metadata_json = Value::Object(split.rest).to_string();
     if metadata_json.len() > MAX_METADATA_BYTES {
@@ -123,6 +138,11 @@ fn check(
         return Err(at_fault("text", Reason::FieldMissing, "is blank, and there is no title".to_owned()));
     }
     let hash = hash_of(&incoming, &title, &text);
+    let own = |given: &GivenVector| {
+        let field = field("vector");
+        Ok::<_, Error>(OwnVector { values: given.checked(&field, spec)?, field })
+    };
+    let vector = incoming.vector.as_ref().map(own).transpose()?;
     Ok(Document {
         id: incoming.id,
         title,
@@ -133,6 +153,7 @@ fn check(
         declared: split.declared,
         metadata_json,
         hash,
+        vector,
     })
 }
 
@@ -196,7 +217,8 @@ fn hash_of(incoming: &IncomingDocument, title: &str, text: &str) -> ContentHash 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::MetadataType;
+    use crate::collection::EmbedderRef;
+    use crate::metadata::{MetadataField, MetadataType};
     use serde_json::json;
 
     const LIMIT: usize = 100;
@@ -210,7 +232,17 @@ mod tests {
             content_type: ContentType::Markdown,
             language: "en-GB".into(),
             metadata: Map::new(),
+            vector: None,
         }
+    }
+
+    fn spec(fields: Vec<MetadataField>) -> CollectionSpec {
+        CollectionSpec::new("docs", EmbedderRef { name: "minilm".into(), version: "1".into() }, 2, fields)
+    }
+
+    fn vector(version: &str, values: &[f32]) -> Option<GivenVector> {
+        let embedder = EmbedderRef { name: "minilm".into(), version: version.into() };
+        Some(GivenVector { embedder, values: values.to_vec() })
     }
 
     fn with(edit: impl FnOnce(&mut IncomingDocument)) -> Vec<IncomingDocument> {
@@ -221,14 +253,14 @@ mod tests {
 
     #[test]
     fn a_good_document_is_extracted_and_titled() {
-        let checked = check_batch(vec![document("a")], &[], LIMIT).unwrap();
+        let checked = check_batch(vec![document("a")], &spec(Vec::new()), LIMIT).unwrap();
         assert_eq!((checked[0].title.as_str(), checked[0].text.as_str()), ("Heading", "# Heading\n\nWords."));
         assert_eq!(checked[0].metadata_json, "{}");
     }
 
     #[test]
     fn each_fault_names_its_document_and_field() {
-        let fields = [MetadataField { name: "stars".into(), kind: MetadataType::Integer }];
+        let spec = spec(vec![MetadataField { name: "stars".into(), kind: MetadataType::Integer }]);
         let object = |value: Value| value.as_object().unwrap().clone();
         let cases: Vec<(Vec<IncomingDocument>, Reason, &str)> = vec![
             (with(|d| d.id = String::new()), Reason::FieldInvalid, "id"),
@@ -244,9 +276,12 @@ mod tests {
             (with(|d| d.language = "en GB".into()), Reason::FieldInvalid, "language"),
             (with(|d| d.metadata = object(json!({"stars": "many"}))), Reason::FieldInvalid, "metadata"),
             (with(|d| d.metadata = object(json!({"x": "y".repeat(17_000)}))), Reason::FieldInvalid, "metadata"),
+            (with(|d| d.vector = vector("2", &[1.0, 0.0])), Reason::EmbedderMismatch, "vector"),
+            (with(|d| d.vector = vector("1", &[1.0])), Reason::VectorInvalid, "vector.values"),
+            (with(|d| d.vector = vector("1", &[f32::NAN, 1.0])), Reason::VectorInvalid, "vector.values"),
         ];
         for (batch, reason, field) in cases {
-            let error = check_batch(batch, &fields, LIMIT).unwrap_err();
+            let error = check_batch(batch, &spec, LIMIT).unwrap_err();
             assert_eq!(error.reason(), reason, "{error}");
             assert_eq!(error.field(), Some(format!("documents[1].{field}").as_str()), "{error}");
         }
@@ -256,14 +291,14 @@ mod tests {
     fn a_title_alone_makes_a_document() {
         let mut titled = document("a");
         (titled.title, titled.text) = ("Only a title".into(), String::new());
-        assert_eq!(check_batch(vec![titled], &[], LIMIT).unwrap()[0].text, "");
+        assert_eq!(check_batch(vec![titled], &spec(Vec::new()), LIMIT).unwrap()[0].text, "");
     }
 
     #[test]
     fn line_ends_do_not_change_the_hash() {
         let mut other = document("a");
         other.text = other.text.replace("\r\n", "\n");
-        let hash = |document| check_batch(vec![document], &[], LIMIT).unwrap()[0].hash;
+        let hash = |document| check_batch(vec![document], &spec(Vec::new()), LIMIT).unwrap()[0].hash;
         assert_eq!(hash(document("a")), hash(other));
     }
 }

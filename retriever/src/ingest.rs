@@ -95,7 +95,7 @@ impl Ingest {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let (documents, encoder) = (documents.clone(), self.encoder.clone());
+        let (given, documents, encoder) = (documents.clone(), documents.clone(), self.encoder.clone());
         let options = ChunkOptions { max_tokens: encoder.max_tokens, ..self.chunking.clone() };
         // Chunking counts tokens, which takes milliseconds for a page and seconds for a book.
         let cut = tokio::task::spawn_blocking(move || {
@@ -104,7 +104,9 @@ impl Ingest {
         });
         let mut prepared =
             deadline.limit("chunking", cut).await?.map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
-        let mut rows: Vec<&mut ChunkRow> = prepared.iter_mut().flat_map(|document| document.rows.iter_mut()).collect();
+        prepared.iter_mut().try_for_each(|document| use_own_vector(document, &given))?;
+        let rows = prepared.iter_mut().flat_map(|document| document.rows.iter_mut());
+        let mut rows: Vec<&mut ChunkRow> = rows.filter(|row| row.vector.is_empty()).collect();
         let vectors = self.embed(rows.iter().map(|row| row.index_text.clone()).collect(), deadline).await?;
         rows.iter_mut().zip(vectors).for_each(|(row, vector)| row.vector = vector);
         Ok(prepared.into_iter().map(Change::Put).collect())
@@ -154,6 +156,23 @@ fn without(changes: Vec<Change>, document_ids: &BTreeSet<String>) -> Vec<Change>
     let stays =
         |change: &Change| !matches!(change, Change::Keep { document_id, .. } if document_ids.contains(document_id));
     changes.into_iter().filter(stays).collect()
+}
+
+/// Takes the vector that came with a document, if one did.
+fn use_own_vector(prepared: &mut PreparedDocument, documents: &HashMap<String, Document>) -> Result<(), Error> {
+    let Some(own) = documents.get(&prepared.document_id).and_then(|document| document.vector.as_ref()) else {
+        return Ok(());
+    };
+    let chunks = prepared.rows.len();
+    let [row] = prepared.rows.as_mut_slice() else {
+        let message = format!(
+            "{} of the document {:?} stands for one chunk, and its text makes {chunks}; leave it out, or send shorter documents",
+            own.field, prepared.document_id
+        );
+        return Err(Error::new(Reason::VectorInvalid, message).with_field(own.field.clone()));
+    };
+    row.vector.clone_from(&own.values);
+    Ok(())
 }
 
 fn rows_without_vectors(document: &Document, encoder: &Encoder, options: &ChunkOptions) -> PreparedDocument {

@@ -11,6 +11,7 @@ pub mod collection;
 pub mod document;
 pub mod embedder;
 pub mod extract;
+pub mod given_vector;
 mod grpc;
 pub mod hash;
 pub mod ingest;

@@ -8,6 +8,7 @@ mod vector;
 
 use crate::collection::{Collection, EmbedderRef, Published};
 use crate::embedder::Embedder;
+use crate::given_vector::GivenVector;
 use crate::vector::StoredChunk;
 use legs::LegOutcome;
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use trivium_ranking::fusion::{Fused, Fusion, Part, Weight, fuse};
 use trivium_service_kit::{Deadline, Error};
 
 pub(crate) use legs::read_error;
-pub use vector::QueryVector;
 
 /// One way of finding passages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct SearchQuery {
     /// The query, as the client wrote it.
     pub text: String,
     /// Its vectors, each with the encoder that made it; empty to have one made.
-    pub vectors: Vec<QueryVector>,
+    pub vectors: Vec<GivenVector>,
     /// The legs to run.
     pub legs: Legs,
     /// How many hits, at least 1.

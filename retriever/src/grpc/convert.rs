@@ -4,13 +4,14 @@ use super::json;
 use crate::collection::{CheckReport, Collection, EmbedderRef, Published};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
+use crate::given_vector::GivenVector;
 use crate::metadata::{MetadataField, MetadataType};
 use crate::service::NewCollection;
 use crate::stored::StoredDocument;
 use prost_types::Timestamp;
-use trivium_proto::model::v1::ModelRef;
+use trivium_proto::model::v1::{ModelRef, QueryVector};
 use trivium_proto::retriever::v1 as proto;
-use trivium_service_kit::{Error, Reason, validate};
+use trivium_service_kit::{Error, Reason};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
@@ -57,7 +58,11 @@ pub(super) fn check_report(collection: &str, report: CheckReport) -> proto::Chec
     }
 }
 
-pub(super) fn embedder_ref(model: ModelRef) -> EmbedderRef {
+pub(super) fn given_vector(vector: QueryVector) -> GivenVector {
+    GivenVector { embedder: embedder_ref(vector.embedder.unwrap_or_default()), values: vector.values }
+}
+
+fn embedder_ref(model: ModelRef) -> EmbedderRef {
     EmbedderRef { name: model.name, version: model.version }
 }
 
@@ -72,7 +77,6 @@ pub(super) fn incoming_document(field: &str, document: proto::Document) -> Resul
         Ok(proto::ContentType::Markdown) => ContentType::Markdown,
         Err(_) => return Err(unknown(&format!("{field}.content_type"), document.content_type)),
     };
-    validate::not_served(&format!("{field}.vector"), document.vector.is_some())?;
     let metadata = json::from_struct(document.metadata.unwrap_or_default()).map_err(|error| {
         let field = format!("{field}.metadata");
         Error::new(Reason::FieldInvalid, format!("{field} of the document {:?}: {error}", document.id))
@@ -86,6 +90,7 @@ pub(super) fn incoming_document(field: &str, document: proto::Document) -> Resul
         content_type,
         language: document.language,
         metadata,
+        vector: document.vector.map(given_vector),
     })
 }
 

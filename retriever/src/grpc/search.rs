@@ -1,9 +1,9 @@
 //! A search between the contract and the service.
 
-use super::convert::{embedder_ref, model_ref, snapshot, unknown};
+use super::convert::{given_vector, model_ref, snapshot, unknown};
 use super::json;
 use crate::collection::Collection;
-use crate::search::{Found, Hit, Leg, LegReport, Legs, QueryVector, SearchQuery, read_error};
+use crate::search::{Found, Hit, Leg, LegReport, Legs, SearchQuery, read_error};
 use crate::stored::chunk_metadata;
 use std::time::Duration;
 use trivium_proto::retriever::v1 as proto;
@@ -30,7 +30,7 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
     let (fusion, weights) = fusion(request.fusion.unwrap_or_default())?;
     Ok(SearchQuery {
         text: request.query,
-        vectors: request.vectors.into_iter().map(query_vector).collect(),
+        vectors: request.vectors.into_iter().map(given_vector).collect(),
         legs: legs(&request.legs)?,
         k: validate::in_range("k", k, 1..=MAX_K)? as usize,
         fusion,
@@ -75,10 +75,6 @@ pub(super) fn used_fusion(query: &SearchQuery) -> Option<proto::Fusion> {
     let [lexical, semantic] = query.weights.map(Weight::get);
     let weights = Some(proto::LegWeights { lexical, semantic });
     (query.legs == Legs::Both).then_some(proto::Fusion { weights, method: Some(method) })
-}
-
-fn query_vector(vector: trivium_proto::model::v1::QueryVector) -> QueryVector {
-    QueryVector { embedder: embedder_ref(vector.embedder.unwrap_or_default()), values: vector.values }
 }
 
 fn legs(given: &[i32]) -> Result<Legs, Error> {

@@ -114,8 +114,8 @@ impl Preparation<'_> {
         let deadline = self.deadline.unwrap_or_else(|| Deadline::after(self.retriever.limits().batch_budget));
         let ingest = self.ingest(&request.collection, deadline).await.map_err(named)?;
         let incoming = incoming_documents(request.documents).map_err(named)?;
-        let fields = &ingest.collection.spec().metadata_fields;
-        let documents = check_batch(incoming, fields, self.retriever.limits().document_bytes).map_err(named)?;
+        let limit = self.retriever.limits().document_bytes;
+        let documents = check_batch(incoming, ingest.collection.spec(), limit).map_err(named)?;
         let batch = ingest.prepare(documents, deadline).await.map_err(named)?;
         Ok(ReadyBatch { deadline, ingest, batch, batch_id })
     }

@@ -1,68 +1,36 @@
 //! The query's vector: which one to use, and whether it may be used.
 
-use crate::collection::{CollectionSpec, EmbedderRef};
-use crate::embedder::normalise;
-use trivium_service_kit::{Error, Reason};
-
-/// A vector with the encoder that made it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryVector {
-    /// The encoder.
-    pub embedder: EmbedderRef,
-    /// The vector.
-    pub values: Vec<f32>,
-}
+use crate::collection::CollectionSpec;
+use crate::given_vector::{GivenVector, mismatch};
+use trivium_service_kit::Error;
 
 /// The vector that the collection's own encoder made, brought to length 1; `None` when no vector was sent at all.
 ///
 /// # Errors
 /// `EMBEDDER_MISMATCH` when vectors were sent and none is of that encoder: vectors of different encoders, or of different
 /// versions of one, are never compared. `VECTOR_INVALID` for a wrong length, values that are no numbers, or zeros alone.
-pub fn choose(vectors: &[QueryVector], spec: &CollectionSpec) -> Result<Option<Vec<f32>>, Error> {
+pub fn choose(vectors: &[GivenVector], spec: &CollectionSpec) -> Result<Option<Vec<f32>>, Error> {
     if vectors.is_empty() {
         return Ok(None);
     }
     let Some(place) = vectors.iter().position(|vector| vector.embedder == spec.embedder) else {
-        return Err(mismatch(vectors, spec));
+        return Err(mismatch("vectors", vectors, spec));
     };
-    let mut values = vectors[place].values.clone();
-    let field = format!("vectors[{place}].values");
-    let invalid =
-        |problem: String| Error::new(Reason::VectorInvalid, format!("{field} {problem}")).with_field(field.clone());
-    if values.len() != spec.dimension {
-        return Err(invalid(format!("has {} values; the embedder's dimension is {}", values.len(), spec.dimension)));
-    }
-    if let Some(bad) = values.iter().position(|value| !value.is_finite()) {
-        return Err(invalid(format!("holds {} at place {bad}; every value must be finite", values[bad])));
-    }
-    match normalise(&mut values) {
-        true => Ok(Some(values)),
-        false => Err(invalid("holds zeros alone, and so has no direction".to_owned())),
-    }
-}
-
-fn mismatch(vectors: &[QueryVector], spec: &CollectionSpec) -> Error {
-    let name = |embedder: &EmbedderRef| format!("{} {:?}", embedder.name, embedder.version);
-    let sent: Vec<String> = vectors.iter().map(|vector| name(&vector.embedder)).collect();
-    let message = format!(
-        "the collection {:?} is embedded by {}, and the vectors by {}",
-        spec.name,
-        name(&spec.embedder),
-        sent.join(", ")
-    );
-    Error::new(Reason::EmbedderMismatch, message).with_field("vectors")
+    vectors[place].checked(&format!("vectors[{place}]"), spec).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collection::EmbedderRef;
+    use trivium_service_kit::Reason;
 
     fn embedder(version: &str) -> EmbedderRef {
         EmbedderRef { name: "minilm".into(), version: version.into() }
     }
 
-    fn vector(version: &str, values: &[f32]) -> QueryVector {
-        QueryVector { embedder: embedder(version), values: values.to_vec() }
+    fn vector(version: &str, values: &[f32]) -> GivenVector {
+        GivenVector { embedder: embedder(version), values: values.to_vec() }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod collections;
 mod documents;
 mod hashing_embedder;
 mod healing;
+mod own_vectors;
 mod searching;
 mod service;
 mod state;
