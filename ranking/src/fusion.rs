@@ -14,6 +14,7 @@
 //! - Ties are broken by the best rank in any single leg, then by key.
 //! - The order in which the legs are given has no influence on the result.
 
+mod moments;
 mod normalise;
 mod rank_constant;
 mod ranking;
@@ -25,6 +26,7 @@ use std::hash::Hash;
 
 use serde::{Deserialize, Serialize};
 
+pub use moments::ScoreMoments;
 pub use normalise::{Normalisation, Statistics, StatisticsError};
 pub use rank_constant::{RankConstant, RankConstantError};
 pub use ranking::{Ranking, Scored};
@@ -59,7 +61,7 @@ pub enum Fusion {
 
 impl Default for Fusion {
     /// A convex combination of z-scores: unlike ranks, it keeps how far a leg's
-    /// first candidates stand out from the rest.
+    /// first candidates stand out from the rest of the collection.
     fn default() -> Self {
         Self::Convex { normalisation: Normalisation::ZScore }
     }

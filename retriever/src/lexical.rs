@@ -5,6 +5,7 @@
 
 mod analyzer;
 mod index;
+mod moments;
 mod query;
 mod schema;
 mod searcher;

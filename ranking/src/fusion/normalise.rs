@@ -70,6 +70,11 @@ impl Statistics {
             Err(StatisticsError { mean, standard_deviation })
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn is_close_to(self, other: Self) -> bool {
+        (self.mean - other.mean).abs() < 1e-9 && (self.standard_deviation - other.standard_deviation).abs() < 1e-6
+    }
 }
 
 /// Statistics that no score can be measured with.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use tantivy::Searcher;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::Column;
+use tantivy::query::BooleanQuery;
+use tantivy::{DocAddress, Score};
 
+use super::moments::Moments;
 use super::schema::Fields;
 use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, query};
 use crate::hash::ContentHash;
+use trivium_ranking::fusion::ScoreMoments;
 
 /// The index as it was when this was taken; later commits do not show. Cheap to clone.
 #[derive(Clone)]
@@ -45,19 +49,41 @@ impl LexicalSearcher {
     /// # Errors
     /// [`LexicalError::Engine`] if the index files cannot be read.
     pub fn search(&self, query: &str, k: usize) -> Result<Vec<LexicalHit>, LexicalError> {
-        let Snapshot { searcher, fields, max_query_terms, title_weight, .. } = &*self.snapshot;
+        let Some((query, limit)) = self.parse(query, k) else { return Ok(Vec::new()) };
+        let top = self.snapshot.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        Ok(self.hits(top))
+    }
+
+    /// [`search`](Self::search), with the moments of the scores of all chunks, those that match nothing included. Every
+    /// match is scored for that, where the search alone skips what cannot be among the best.
+    ///
+    /// # Errors
+    /// As [`search`](Self::search).
+    pub fn search_with_moments(&self, query: &str, k: usize) -> Result<(Vec<LexicalHit>, ScoreMoments), LexicalError> {
+        let all = ScoreMoments::default().filled_up_to(self.num_docs());
+        let Some((query, limit)) = self.parse(query, k) else { return Ok((Vec::new(), all)) };
+        let collector = (TopDocs::with_limit(limit).order_by_score(), Moments);
+        let (top, moments) = self.snapshot.searcher.search(&query, &collector)?;
+        Ok((self.hits(top), moments.filled_up_to(self.num_docs())))
+    }
+
+    /// The query, and how many hits to collect for it; `None` when there can be none.
+    fn parse(&self, query: &str, k: usize) -> Option<(BooleanQuery, usize)> {
+        let Snapshot { fields, max_query_terms, title_weight, .. } = &*self.snapshot;
         // The collector reserves room for its limit, so that must not come from the caller alone.
         let limit = k.min(usize::try_from(self.num_docs()).unwrap_or(usize::MAX));
-        let query = query::parse(fields, query, *max_query_terms, *title_weight);
-        let Some(query) = query.filter(|_| limit > 0) else { return Ok(Vec::new()) };
-        let top = searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        let query = query::parse(fields, query, *max_query_terms, *title_weight)?;
+        (limit > 0).then_some((query, limit))
+    }
+
+    fn hits(&self, top: Vec<(Score, DocAddress)>) -> Vec<LexicalHit> {
         let row_id = |segment: u32, doc: u32| self.snapshot.row_ids[segment as usize].first(doc);
         let mut hits: Vec<LexicalHit> = top
             .into_iter()
             .filter_map(|(score, at)| row_id(at.segment_ord, at.doc_id).map(|row_id| LexicalHit { row_id, score }))
             .collect();
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row_id.cmp(&b.row_id)));
-        Ok(hits)
+        hits
     }
 
     /// How many chunks can be found.

@@ -1,12 +1,12 @@
 //! The two legs.
 
-use super::{Leg, LegReport, SearchQuery, telemetry};
+use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
 use crate::collection::{Collection, CollectionError, Published};
 use crate::embedder::{Embedder, Lane, checked_vectors};
 use crate::vector::VectorHit;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
-use trivium_ranking::fusion::{self, Fused, Part, Ranking, Scored, Weight};
+use trivium_ranking::fusion::{self, Fused, Fusion, Normalisation, Part, Ranking, ScoreMoments, Scored, Weight};
 use trivium_service_kit::{Deadline, Error, Reason};
 
 /// What the legs of one search have in common.
@@ -22,6 +22,8 @@ pub(super) struct LegSearch<'a> {
 pub(super) struct LegOutcome {
     pub(super) leg: Leg,
     ranking: Ranking<u64>,
+    /// Of the scores of all rows, where the fusion asks for them and the leg knows them.
+    moments: Option<ScoreMoments>,
     elapsed: Duration,
 }
 
@@ -32,11 +34,17 @@ impl LegSearch<'_> {
         let started = Instant::now();
         let (searcher, text, depth, inner) =
             (self.published.lexical.clone(), self.query.text.clone(), self.depth, span.clone());
-        let work = tokio::task::spawn_blocking(move || inner.in_scope(|| searcher.search(&text, depth)));
+        let with_moments = self.needs_moments();
+        let work = tokio::task::spawn_blocking(move || {
+            inner.in_scope(|| match with_moments {
+                true => searcher.search_with_moments(&text, depth).map(|(hits, moments)| (hits, Some(moments))),
+                false => searcher.search(&text, depth).map(|hits| (hits, None)),
+            })
+        });
         let hits = work.await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
-        let hits = hits.map_err(|error| read_error(self.collection, &error))?;
+        let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
         let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
-        Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), started, &span))
+        Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), moments, started, &span))
     }
 
     /// Finds by meaning, with the vector that was given or one made now.
@@ -53,19 +61,27 @@ impl LegSearch<'_> {
         };
         let span = telemetry::leg(Leg::Semantic, &self.collection.spec().name, self.published.version());
         let hits = self.nearest(vector).instrument(span.clone()).await;
-        let hits = hits.map_err(|error| read_error(self.collection, &error))?;
+        let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
         // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
         let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
         let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });
-        Ok(LegOutcome::new(Leg::Semantic, Ranking::new(scored), started, &span))
+        Ok(LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span))
     }
 
-    async fn nearest(&self, vector: Vec<f32>) -> Result<Vec<VectorHit>, CollectionError> {
+    /// The nearest rows, and the moments of all rows' similarities where the vectors are in memory.
+    async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
         let Some(vectors) = self.published.vectors.clone() else {
-            return Ok(self.published.table.nearest(&vector, self.depth).await?);
+            return Ok((self.published.table.nearest(&vector, self.depth).await?, None));
         };
         let depth = self.depth;
-        Ok(tokio::task::spawn_blocking(move || vectors.nearest(&vector, depth)).await?)
+        let (hits, moments) = tokio::task::spawn_blocking(move || vectors.nearest(&vector, depth)).await?;
+        Ok((hits, Some(moments)))
+    }
+
+    /// Only z-scores of two legs look beyond the candidates.
+    fn needs_moments(&self) -> bool {
+        let z_scores = Fusion::Convex { normalisation: Normalisation::ZScore };
+        self.query.legs == Legs::Both && self.query.fusion == z_scores && self.published.vectors.is_some()
     }
 
     async fn embed(&self, embedder: &dyn Embedder, deadline: Deadline) -> Result<Vec<f32>, Error> {
@@ -77,9 +93,15 @@ impl LegSearch<'_> {
 }
 
 impl LegOutcome {
-    fn new(leg: Leg, ranking: Ranking<u64>, started: Instant, span: &tracing::Span) -> Self {
+    fn new(
+        leg: Leg,
+        ranking: Ranking<u64>,
+        moments: Option<ScoreMoments>,
+        started: Instant,
+        span: &tracing::Span,
+    ) -> Self {
         telemetry::record_rows(span, ranking.len());
-        Self { leg, ranking, elapsed: started.elapsed() }
+        Self { leg, ranking, moments, elapsed: started.elapsed() }
     }
 
     pub(super) fn report(&self) -> LegReport {
@@ -101,7 +123,8 @@ impl LegOutcome {
             Leg::Lexical => lexical,
             Leg::Semantic => semantic,
         };
-        fusion::Leg::new(self.ranking, weight)
+        let statistics = self.moments.and_then(|moments| moments.statistics());
+        fusion::Leg { statistics, ..fusion::Leg::new(self.ranking, weight) }
     }
 }
 

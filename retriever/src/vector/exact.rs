@@ -5,10 +5,14 @@
 //! the table like the lexical index, and published with it. Like the table it is a value: a change gives a new state,
 //! which shares with the old one all that did not change.
 
+mod best;
+mod codes;
+
 use super::VectorHit;
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use best::{Best, KthLargest};
+use codes::{Codes, QueryCode};
 use std::sync::Arc;
+use trivium_ranking::fusion::ScoreMoments;
 
 /// Rows of a segment that is merged no further, so that the copying for one commit stays bounded.
 const FULL_SEGMENT: usize = 16_384;
@@ -27,6 +31,15 @@ pub struct ExactVectors {
 struct Segment {
     rows: Arc<Rows>,
     deleted: Deleted,
+}
+
+/// What the codes say of all rows.
+struct Look {
+    /// For each segment the highest similarity that each row can have.
+    highest: Vec<Vec<f32>>,
+    /// A similarity that the `k` nearest rows have at least.
+    needed: f32,
+    moments: ScoreMoments,
 }
 
 /// Which rows of a segment were deleted.
@@ -57,6 +70,7 @@ struct Rows {
     ids: Vec<u64>,
     /// One vector after another.
     values: Vec<f32>,
+    codes: Codes,
 }
 
 impl ExactVectors {
@@ -78,9 +92,10 @@ impl ExactVectors {
         exact
     }
 
-    /// Bytes that the vectors of `rows` rows take.
+    /// Bytes that the vectors, the codes and the ids of `rows` rows take.
     pub fn bytes(rows: u64, dimension: usize) -> u64 {
-        rows.saturating_mul(dimension as u64).saturating_mul(size_of::<f32>() as u64)
+        let row = dimension * size_of::<f32>() + Codes::bytes_per_row(dimension) + size_of::<u64>();
+        rows.saturating_mul(row as u64)
     }
 
     /// Rows that are live.
@@ -95,7 +110,8 @@ impl ExactVectors {
         if ids.is_empty() {
             return;
         }
-        self.segments.push(Segment { rows: Arc::new(Rows { ids, values }), deleted: Deleted::default() });
+        let codes = Codes::of(&values, self.dimension);
+        self.segments.push(Segment { rows: Arc::new(Rows { ids, values, codes }), deleted: Deleted::default() });
         self.merge_tail();
     }
 
@@ -124,19 +140,42 @@ impl ExactVectors {
     }
 
     /// The `k` live rows whose vectors have the largest inner product with `query`, the largest first, rows of equal
-    /// similarity by their ids. Takes time in proportion to all rows; call it off the async threads.
-    pub fn nearest(&self, query: &[f32], k: usize) -> Vec<VectorHit> {
-        let mut best = Best { hits: BinaryHeap::new(), k };
-        for segment in &self.segments {
-            let vectors = segment.rows.values.chunks_exact(self.dimension);
-            for (row, (id, vector)) in segment.rows.ids.iter().zip(vectors).enumerate() {
-                let similarity = dot(query, vector);
-                if best.wants(similarity) && !segment.deleted.contains(row) {
-                    best.add(VectorHit { row_id: *id, similarity });
+    /// similarity by their ids; and the moments of the similarities of all live rows, which are those of the codes and so
+    /// good to about two digits. Takes time in proportion to all rows; call it off the async threads.
+    pub fn nearest(&self, query: &[f32], k: usize) -> (Vec<VectorHit>, ScoreMoments) {
+        let look = self.look(query, k);
+        let mut best = Best::of(k);
+        for (segment, highest) in self.segments.iter().zip(&look.highest) {
+            for row in (0..highest.len()).filter(|row| highest[*row] >= look.needed) {
+                let similarity = dot(query, segment.rows.vector(row, self.dimension));
+                if best.wants(similarity) {
+                    best.add(VectorHit { row_id: segment.rows.ids[row], similarity });
                 }
             }
         }
-        best.into_sorted()
+        (best.into_sorted(), look.moments)
+    }
+
+    /// A first look at all rows, through their codes.
+    fn look(&self, query: &[f32], k: usize) -> Look {
+        let query = QueryCode::of(query);
+        let mut lowest = KthLargest::of(k);
+        let mut moments = ScoreMoments::default();
+        let highest = self.segments.iter().map(|segment| {
+            let estimates = segment.rows.codes.estimates(&query).enumerate();
+            let highest = estimates.map(|(row, estimate)| {
+                if segment.deleted.contains(row) {
+                    return f32::NEG_INFINITY;
+                }
+                lowest.add(estimate.similarity - estimate.slack);
+                moments.add(estimate.similarity.into());
+                estimate.similarity + estimate.slack
+            });
+            highest.collect()
+        });
+        let highest = highest.collect();
+        // No live row is below the least finite number, and deleted ones always are.
+        Look { highest, needed: lowest.get().max(f32::MIN), moments }
     }
 
     /// Merges the newest segments while the last is at least half as large as the one before: every row is copied a
@@ -166,17 +205,33 @@ impl Segment {
     /// The live rows of several segments, one after another.
     fn merged(segments: &[&Self], dimension: usize) -> Self {
         let live = segments.iter().map(|segment| segment.live()).sum();
-        let mut rows = Rows { ids: Vec::with_capacity(live), values: Vec::with_capacity(live * dimension) };
+        let mut rows = Rows::with_capacity(live, dimension);
         for segment in segments {
-            let vectors = segment.rows.values.chunks_exact(dimension);
-            for (row, (id, vector)) in segment.rows.ids.iter().zip(vectors).enumerate() {
-                if !segment.deleted.contains(row) {
-                    rows.ids.push(*id);
-                    rows.values.extend_from_slice(vector);
-                }
+            for row in (0..segment.rows.ids.len()).filter(|row| !segment.deleted.contains(*row)) {
+                rows.push_copy(&segment.rows, row, dimension);
             }
         }
         Self { rows: Arc::new(rows), deleted: Deleted::default() }
+    }
+}
+
+impl Rows {
+    fn with_capacity(rows: usize, dimension: usize) -> Self {
+        Self {
+            ids: Vec::with_capacity(rows),
+            values: Vec::with_capacity(rows * dimension),
+            codes: Codes::with_capacity(rows, dimension),
+        }
+    }
+
+    fn vector(&self, row: usize, dimension: usize) -> &[f32] {
+        &self.values[row * dimension..(row + 1) * dimension]
+    }
+
+    fn push_copy(&mut self, from: &Self, row: usize, dimension: usize) {
+        self.ids.push(from.ids[row]);
+        self.values.extend_from_slice(from.vector(row, dimension));
+        self.codes.push_copy(&from.codes, row, dimension);
     }
 }
 
@@ -193,53 +248,6 @@ fn dot(left: &[f32], right: &[f32]) -> f32 {
     }
     // Adding zero turns a negative zero into a positive one, so that rows without any similarity are equal.
     sums.iter().sum::<f32>() + rest + 0.0
-}
-
-/// The best hits so far, the worst of them on top.
-struct Best {
-    hits: BinaryHeap<Reverse<Ranked>>,
-    k: usize,
-}
-
-impl Best {
-    /// Whether a row of that similarity could be among the best. Rows come by ascending id, so that of two equal ones
-    /// the first stays.
-    fn wants(&self, similarity: f32) -> bool {
-        match self.hits.peek() {
-            Some(Reverse(worst)) if self.hits.len() >= self.k => similarity > worst.0.similarity,
-            _ => self.k > 0,
-        }
-    }
-
-    fn add(&mut self, hit: VectorHit) {
-        if self.hits.len() >= self.k {
-            self.hits.pop();
-        }
-        self.hits.push(Reverse(Ranked(hit)));
-    }
-
-    fn into_sorted(self) -> Vec<VectorHit> {
-        // Ascending order of the reversed is descending order of the hits.
-        self.hits.into_sorted_vec().into_iter().map(|Reverse(Ranked(hit))| hit).collect()
-    }
-}
-
-/// Orders hits from worst to best.
-#[derive(PartialEq)]
-struct Ranked(VectorHit);
-
-impl Eq for Ranked {}
-
-impl Ord for Ranked {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.similarity.total_cmp(&other.0.similarity).then(other.0.row_id.cmp(&self.0.row_id))
-    }
-}
-
-impl PartialOrd for Ranked {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 #[cfg(test)]
@@ -283,9 +291,9 @@ mod tests {
                 rows.extend(ids.into_iter().zip(vectors));
                 exact.delete(&deleted);
                 deleted.iter().for_each(|id| { rows.remove(id); });
-                prop_assert_eq!(exact.nearest(&query, k), naive(&rows, &query, k));
+                prop_assert_eq!(exact.nearest(&query, k).0, naive(&rows, &query, k));
                 prop_assert_eq!(exact.live_rows(), rows.len() as u64);
-                prop_assert_eq!(before.nearest(&query, k), expected_before, "an older state must not change");
+                prop_assert_eq!(before.nearest(&query, k).0, expected_before, "an older state must not change");
             }
         }
 
@@ -304,6 +312,6 @@ mod tests {
             exact.append(vec![id], vec![id as f32]);
         }
         assert!(exact.segments.len() <= 14, "{} segments", exact.segments.len());
-        assert_eq!(exact.nearest(&[1.0], 2).iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
+        assert_eq!(exact.nearest(&[1.0], 2).0.iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
     }
 }
