@@ -128,6 +128,8 @@ mod tests {
             "trivium collections check docs --json",
             "trivium eval retrieval folder --json --keep --split test",
             "trivium bench --json --clients 1,8",
+            "trivium bench search --collection docs --json",
+            "trivium bench freshness --chunks 1000 --writes 100 --searches 50 --json",
         ];
         for line in table {
             let parsed = Cli::try_parse_from(line.split(' '));

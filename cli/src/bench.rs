@@ -1,4 +1,8 @@
-//! Measuring the running services from outside, in a closed loop.
+//! Measuring the running services from outside: in a closed loop, where each client waits for its answer, and in an open
+//! one, where calls come at their times whether earlier ones were answered or not.
 
+pub mod freshness;
+pub mod generate;
 pub mod latency;
 pub mod load;
+pub mod open_loop;

@@ -13,6 +13,7 @@ mod metadata;
 mod output;
 mod render;
 mod settings;
+mod vectors;
 mod view;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use std::{
 use serde::Serialize;
 use tokio::task::JoinSet;
 use trivium_proto::{
+    model::v1::QueryVector,
     retriever::v1::{Leg, SearchRequest},
     router::v1::{AnswerMode, QueryOptions, QueryRequest, RouteRequest},
 };
@@ -50,6 +51,9 @@ impl Call {
         Self::Query,
     ];
 
+    /// The searches, which the retriever answers alone.
+    pub const SEARCHES: [Self; 3] = [Self::SearchLexical, Self::SearchSemantic, Self::SearchHybrid];
+
     /// Its name in the report.
     pub fn name(self) -> &'static str {
         match self {
@@ -74,6 +78,8 @@ pub struct Target {
     pub collection: String,
     /// The queries, taken in turns; at least one.
     pub queries: Vec<String>,
+    /// The vector of each query, in their order; empty for the retriever to have them made.
+    pub vectors: Vec<QueryVector>,
 }
 
 /// One line of the report.
@@ -129,33 +135,34 @@ impl Target {
             if number >= calls {
                 return Ok(measured);
             }
-            let query = self.queries[number % self.queries.len()].clone();
             let started = Instant::now();
-            let forward_ms = self.call(call, query).await?;
+            let forward_ms = self.call(call, number % self.queries.len()).await?;
             measured.latencies.push(started.elapsed());
             measured.forward_ms.extend(forward_ms);
         }
     }
 
-    /// Makes one call. Gives the time of the forward pass, where the answer says it.
-    async fn call(&self, call: Call, query: String) -> Result<Option<f64>, Error> {
+    /// Makes one call, with the query at `place`. Gives the time of the forward pass, where the answer says it.
+    async fn call(&self, call: Call, place: usize) -> Result<Option<f64>, Error> {
+        let query = self.queries[place].clone();
         match call {
             Call::Route => {
                 let answer = self.router.route(RouteRequest { query, ..RouteRequest::default() }).await?;
                 Ok(answer.timings_ms.get("forward").copied())
             }
-            Call::SearchLexical => self.search(query, &[Leg::Lexical]).await,
-            Call::SearchSemantic => self.search(query, &[Leg::Semantic]).await,
-            Call::SearchHybrid => self.search(query, &[Leg::Lexical, Leg::Semantic]).await,
+            Call::SearchLexical => self.search(place, &[Leg::Lexical]).await,
+            Call::SearchSemantic => self.search(place, &[Leg::Semantic]).await,
+            Call::SearchHybrid => self.search(place, &[Leg::Lexical, Leg::Semantic]).await,
             Call::QueryWithoutAnswer => self.query(query, AnswerMode::None).await,
             Call::Query => self.query(query, AnswerMode::Generate).await,
         }
     }
 
-    async fn search(&self, query: String, legs: &[Leg]) -> Result<Option<f64>, Error> {
+    async fn search(&self, place: usize, legs: &[Leg]) -> Result<Option<f64>, Error> {
         let request = SearchRequest {
             collection: self.collection.clone(),
-            query,
+            query: self.queries[place].clone(),
+            vectors: self.vectors.get(place).cloned().into_iter().collect(),
             legs: legs.iter().map(|leg| (*leg).into()).collect(),
             k: Some(K),
             ..SearchRequest::default()

@@ -1,20 +1,24 @@
 //! `trivium bench`: latency and throughput of the running services.
 
+mod freshness;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use trivium_proto::retriever::v1::SearchRequest;
 
 use crate::{
     args::RouterEndpoint,
     bench::load::{Call, Row, Target},
-    clients::{Retriever, Router},
+    clients::{ModelHost, Retriever, Router},
     output,
     render::table::table,
+    vectors,
 };
 
 /// Titles that stand in for queries when none are given.
@@ -22,7 +26,28 @@ const TITLES: u32 = 200;
 
 /// Arguments of `trivium bench`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    only: Option<Only>,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    endpoint: RouterEndpoint,
+}
+
+/// One thing to measure by itself.
+#[derive(Debug, Subcommand)]
+enum Only {
+    /// Measure searches whose vectors are made beforehand: the retriever alone
+    Search(SearchArgs),
+    /// Measure how soon a write shows, and what writing does to searches
+    Freshness(freshness::FreshnessArgs),
+}
+
+/// What to search, and how often.
+#[derive(Debug, clap::Args)]
+struct LoadArgs {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -42,31 +67,60 @@ pub struct Args {
     /// Calls of each kind before that, which are not
     #[arg(long, value_name = "N", default_value_t = 50)]
     warm_up: u32,
-    #[command(flatten)]
-    endpoint: RouterEndpoint,
     /// Address of the retriever
     #[arg(long, env = "TRIVIUM_RETRIEVER_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7701")]
     retriever_endpoint: String,
 }
 
-/// Measures every kind of call with every number of clients.
+/// Arguments of `trivium bench search`.
+#[derive(Debug, clap::Args)]
+struct SearchArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Address of the model host
+    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
+    model_host_endpoint: String,
+    #[command(flatten)]
+    endpoint: RouterEndpoint,
+}
+
+/// Measures every kind of call with every number of clients, or one thing by itself.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    match args.only {
+        Some(Only::Freshness(args)) => freshness::run(args).await,
+        Some(Only::Search(args)) => {
+            let host = ModelHost::connect(&args.model_host_endpoint)?;
+            let mut target = target(&args.load, &args.endpoint).await?;
+            let collection = target.retriever.collection(&target.collection).await?;
+            let collection = collection.with_context(|| format!("there is no collection {:?}", target.collection))?;
+            let embedder = collection.embedder.context("the collection names no embedder")?;
+            target.vectors = vectors::embed(&host, &embedder, &target.queries).await?;
+            report(&target, &Call::SEARCHES, &args.load).await
+        }
+        None => report(&target(&args.load, &args.endpoint).await?, &Call::ALL, &args.load).await,
+    }
+}
+
+async fn target(args: &LoadArgs, endpoint: &RouterEndpoint) -> anyhow::Result<Target> {
     let retriever = Retriever::connect(&args.retriever_endpoint)?;
     let queries = match &args.queries {
         Some(file) => read_queries(file)?,
         None => titles(&retriever, &args.collection).await?,
     };
-    let router = Router::connect(&args.endpoint.url)?;
-    let target = Target { router, retriever, collection: args.collection.clone(), queries };
-    let rows = measure(&target, &args).await?;
+    let router = Router::connect(&endpoint.url)?;
+    Ok(Target { router, retriever, collection: args.collection.clone(), queries, vectors: Vec::new() })
+}
+
+async fn report(target: &Target, calls: &[Call], args: &LoadArgs) -> anyhow::Result<()> {
+    let rows = measure(target, calls, args).await?;
     if args.json { output::json(&rows) } else { show(&rows) }
 }
 
-async fn measure(target: &Target, args: &Args) -> anyhow::Result<Vec<Row>> {
-    let bar = ProgressBar::new((args.clients.len() * Call::ALL.len()) as u64).with_style(bar_style());
+async fn measure(target: &Target, calls: &[Call], args: &LoadArgs) -> anyhow::Result<Vec<Row>> {
+    let bar = ProgressBar::new((args.clients.len() * calls.len()) as u64).with_style(bar_style());
     let mut rows = Vec::new();
     for clients in args.clients.iter().map(|clients| usize::from(*clients)) {
-        for call in Call::ALL {
+        for call in calls.iter().copied() {
             bar.set_message(format!("{} from {clients}", call.name()));
             target.measure(call, clients, args.warm_up as usize).await?;
             rows.push(target.measure(call, clients, args.calls as usize).await?);

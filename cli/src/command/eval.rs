@@ -17,11 +17,12 @@ use crate::{
     clients::{ModelHost, Retriever},
     eval::{
         beir::{Query, Set},
-        retrieval::{Figures, Way, embed, measure},
+        retrieval::{HYBRID, Row, Scores, Way, measure},
     },
     ingest::{files::discover, source, upload::upload},
     output,
     render::table::table,
+    vectors,
 };
 
 /// Documents that are read ahead of the upload.
@@ -92,18 +93,17 @@ async fn retrieval(args: RetrievalArgs) -> anyhow::Result<()> {
     }
 }
 
-type Rows = Vec<(String, Figures)>;
-
 async fn measured(
     retriever: &Retriever,
     host: &ModelHost,
     name: &str,
     args: &RetrievalArgs,
     queries: &[Query],
-) -> anyhow::Result<(Collection, Rows)> {
+) -> anyhow::Result<(Collection, Vec<Row>)> {
     let collection = fill(retriever, name, Set::at(&args.folder).corpus()).await?;
     let embedder = collection.embedder.clone().context("the collection names no embedder")?;
-    let vectors = embed(host, &embedder, queries).await?;
+    let texts: Vec<String> = queries.iter().map(|query| query.text.clone()).collect();
+    let vectors = vectors::embed(host, &embedder, &texts).await?;
     if vectors.len() != queries.len() {
         bail!("the model host made {} vectors of {} queries", vectors.len(), queries.len());
     }
@@ -127,16 +127,22 @@ async fn fill(retriever: &Retriever, name: &str, corpus: PathBuf) -> anyhow::Res
     retriever.collection(name).await?.context("the collection is gone")
 }
 
-async fn rows(retriever: &Retriever, name: &str, queries: &[Query], vectors: &[QueryVector]) -> anyhow::Result<Rows> {
+async fn rows(
+    retriever: &Retriever,
+    name: &str,
+    queries: &[Query],
+    vectors: &[QueryVector],
+) -> anyhow::Result<Vec<Row>> {
     let ways = Way::all();
     let bar = bar("searching", (ways.len() * queries.len()) as u64);
-    let mut rows = Vec::with_capacity(ways.len());
+    let mut reached: Vec<(String, Scores)> = Vec::with_capacity(ways.len());
     for way in ways {
-        let figures = measure(retriever, name, &way, queries, vectors, &|| bar.inc(1)).await?;
-        rows.push((way.name, figures));
+        let scores = measure(retriever, name, &way, queries, vectors, &|| bar.inc(1)).await?;
+        reached.push((way.name, scores));
     }
     bar.finish_and_clear();
-    Ok(rows)
+    let default = reached.iter().find(|(name, _)| name == HYBRID).map(|(_, scores)| scores.clone()).unwrap_or_default();
+    Ok(reached.into_iter().map(|(name, scores)| Row::new(name, &scores, &default)).collect())
 }
 
 fn bar(words: &'static str, length: u64) -> ProgressBar {
@@ -145,8 +151,8 @@ fn bar(words: &'static str, length: u64) -> ProgressBar {
     ProgressBar::new(length).with_style(style).with_message(words)
 }
 
-fn document(collection: &Collection, rows: &Rows, queries: usize, seconds: f64) -> Value {
-    let mut document: Map<String, Value> = rows.iter().map(|(name, figures)| (name.clone(), json!(figures))).collect();
+fn document(collection: &Collection, rows: &[Row], queries: usize, seconds: f64) -> Value {
+    let mut document: Map<String, Value> = rows.iter().map(|row| (row.name.clone(), json!(row))).collect();
     document.insert("queries".to_owned(), json!(queries));
     document.insert("documents".to_owned(), json!(collection.documents));
     document.insert("chunks".to_owned(), json!(collection.chunks));
@@ -155,17 +161,24 @@ fn document(collection: &Collection, rows: &Rows, queries: usize, seconds: f64) 
     Value::Object(document)
 }
 
-fn show(rows: &Rows, queries: usize) -> anyhow::Result<()> {
-    let lines = rows.iter().map(|(name, figures)| {
+fn show(rows: &[Row], queries: usize) -> anyhow::Result<()> {
+    let lines = rows.iter().map(|row| {
         let figure = |value: f64| format!("{value:.4}");
+        let figures = &row.figures;
+        let interval = row.ndcg_10_interval.map(|[low, high]| format!("{low:.3} to {high:.3}")).unwrap_or_default();
+        let beyond = row.beyond_hybrid;
+        let beyond = beyond.map(|it| format!("{:+.4} ({:+.3} to {:+.3})", it.difference, it.low, it.high));
         [
-            name.clone(),
+            row.name.clone(),
             figure(figures.ndcg_10),
+            interval,
+            beyond.unwrap_or_default(),
             figure(figures.recall_10),
             figure(figures.recall_100),
             figure(figures.mrr_10),
         ]
     });
-    output::line(table(["way", "nDCG@10", "recall@10", "recall@100", "MRR@10"], lines))?;
-    Ok(output::line(format!("over {queries} queries"))?)
+    let titles = ["way", "nDCG@10", "95 % interval", "beyond hybrid", "recall@10", "recall@100", "MRR@10"];
+    output::line(table(titles, lines))?;
+    Ok(output::line(format!("over {queries} queries; intervals by paired bootstrap"))?)
 }

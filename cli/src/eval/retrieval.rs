@@ -3,22 +3,22 @@
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use trivium_proto::{
-    model::v1::{EmbedPriority, EmbedRequest, ModelRef, QueryVector},
+    model::v1::QueryVector,
     retriever::v1::{
         ConvexFusion, Fusion, Leg, LegWeights, Normalisation, ReciprocalRankFusion, SearchRequest, fusion::Method,
     },
 };
-use trivium_ranking::metrics::{mean, ndcg_at, recall_at, reciprocal_rank_at};
+use trivium_ranking::metrics::{Bootstrap, Interval, mean, ndcg_at, paired_bootstrap, recall_at, reciprocal_rank_at};
 use trivium_service_kit::Error;
 
 use super::beir::Query;
-use crate::clients::{ModelHost, Retriever};
+use crate::clients::Retriever;
 
 /// Documents that each ranking holds; recall is measured down to here.
 const DEPTH: u32 = 100;
 
-/// Texts in one request for vectors.
-const EMBED_BATCH: usize = 64;
+/// The way that searches take when nobody chose one.
+pub const HYBRID: &str = "hybrid";
 
 /// Searches at the same time.
 const CONCURRENCY: usize = 4;
@@ -37,13 +37,13 @@ impl Way {
     pub fn all() -> Vec<Self> {
         let single = |name: &str, leg| Self { name: name.to_owned(), legs: vec![leg], fusion: None };
         let mut ways = vec![single("lexical", Leg::Lexical), single("semantic", Leg::Semantic)];
-        ways.push(Self::fused("hybrid".to_owned(), None));
+        ways.push(Self::fused(HYBRID.to_owned(), None));
         let method = Method::ReciprocalRank(ReciprocalRankFusion { k: 60.0 });
         ways.push(Self::fused("rrf_60".to_owned(), Some(fusion(method, 0.5))));
         let normalisations =
             [("max", Normalisation::Max), ("min_max", Normalisation::MinMax), ("z", Normalisation::ZScore)];
         for (name, normalisation) in normalisations {
-            for semantic in [0.5, 0.7] {
+            for semantic in [0.5, 0.6, 0.7, 0.8] {
                 let method = Method::Convex(ConvexFusion { normalisation: normalisation.into() });
                 ways.push(Self::fused(format!("convex_{name}_{semantic}"), Some(fusion(method, semantic))));
             }
@@ -77,27 +77,58 @@ pub struct Figures {
     pub mrr_10: f64,
 }
 
-/// Vectors of the queries, in their order, by the given encoder. They are the
-/// same for every way, so they are made once.
-///
-/// # Errors
-/// When the model host cannot make them.
-pub async fn embed(host: &ModelHost, embedder: &ModelRef, queries: &[Query]) -> Result<Vec<QueryVector>, Error> {
-    let mut vectors = Vec::with_capacity(queries.len());
-    for batch in queries.chunks(EMBED_BATCH) {
-        let request = EmbedRequest {
-            texts: batch.iter().map(|query| query.text.clone()).collect(),
-            model: Some(embedder.clone()),
-            priority: EmbedPriority::Query.into(),
-        };
-        let embedded = host.embed(request).await?.embeddings;
-        vectors.extend(
-            embedded
-                .into_iter()
-                .map(|embedding| QueryVector { embedder: Some(embedder.clone()), values: embedding.values }),
-        );
+/// What a way reached on each query, in the order of the queries.
+#[derive(Debug, Clone, Default)]
+pub struct Scores(Vec<QueryScores>);
+
+/// A way, what it reached, and how far chance may have moved that.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The way's name.
+    #[serde(skip)]
+    pub name: String,
+    /// Means over all queries.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Where nDCG@10 lies with 95 % confidence: the ends of the bootstrap's interval.
+    #[serde(rename = "ndcg@10_interval")]
+    pub ndcg_10_interval: Option<[f64; 2]>,
+    /// How much more nDCG@10 this way has than the default, with the ends of the paired bootstrap's 95 % interval; none for
+    /// the default itself.
+    #[serde(rename = "ndcg@10_beyond_hybrid")]
+    pub beyond_hybrid: Option<Beyond>,
+}
+
+/// A difference with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Beyond {
+    /// Mean difference over the queries.
+    pub difference: f64,
+    /// Lower end of the interval.
+    pub low: f64,
+    /// Upper end of the interval.
+    pub high: f64,
+}
+
+impl From<Interval> for Beyond {
+    fn from(interval: Interval) -> Self {
+        Self { difference: interval.difference, low: interval.low, high: interval.high }
     }
-    Ok(vectors)
+}
+
+impl Row {
+    /// Sets a way's scores beside the default's.
+    pub fn new(name: String, scores: &Scores, default: &Scores) -> Self {
+        let values = scores.ndcg_10();
+        let interval = |first: &[f64]| paired_bootstrap(first, &values, &Bootstrap::default()).ok();
+        let own = interval(&vec![0.0; values.len()]);
+        Self {
+            figures: scores.figures(),
+            ndcg_10_interval: own.map(|interval| [interval.low, interval.high]),
+            beyond_hybrid: (name != HYBRID).then(|| interval(&default.ndcg_10()).map(Beyond::from)).flatten(),
+            name,
+        }
+    }
 }
 
 /// Searches for every query one way, and scores what comes back. `done` is told after each query.
@@ -111,17 +142,16 @@ pub async fn measure(
     queries: &[Query],
     vectors: &[QueryVector],
     done: &(dyn Fn() + Sync),
-) -> Result<Figures, Error> {
+) -> Result<Scores, Error> {
     let searches = queries.iter().zip(vectors).map(|(query, vector)| async move {
         let found = retriever.search(request(collection, way, query, vector)).await?;
         // BEIR's own scorer leaves a document out that is the query itself.
         let ids = found.hits.into_iter().map(|hit| hit.document_id).filter(|id| *id != query.id);
-        let scores = Scores::of(&ids.collect::<Vec<_>>(), query);
+        let scores = QueryScores::of(&ids.collect::<Vec<_>>(), query);
         done();
         Ok::<_, Error>(scores)
     });
-    let scores: Vec<Scores> = stream::iter(searches).buffer_unordered(CONCURRENCY).try_collect().await?;
-    Ok(Figures::mean_of(&scores))
+    stream::iter(searches).buffered(CONCURRENCY).try_collect().await.map(Scores)
 }
 
 fn request(collection: &str, way: &Way, query: &Query, vector: &QueryVector) -> SearchRequest {
@@ -137,14 +167,15 @@ fn request(collection: &str, way: &Way, query: &Query, vector: &QueryVector) -> 
     }
 }
 
-struct Scores {
+#[derive(Debug, Clone, Copy)]
+struct QueryScores {
     ndcg_10: f64,
     recall_10: f64,
     recall_100: f64,
     reciprocal_rank_10: f64,
 }
 
-impl Scores {
+impl QueryScores {
     fn of(ranking: &[String], query: &Query) -> Self {
         Self {
             ndcg_10: ndcg_at(ranking, &query.judgements, 10),
@@ -155,15 +186,15 @@ impl Scores {
     }
 }
 
-impl Figures {
-    fn mean_of(scores: &[Scores]) -> Self {
-        let over = |figure: fn(&Scores) -> f64| {
-            // Sorted, because the order in which searches end must not show in the last digit.
-            let mut values: Vec<f64> = scores.iter().map(figure).collect();
-            values.sort_by(f64::total_cmp);
-            mean(&values).unwrap_or(0.0)
-        };
-        Self {
+impl Scores {
+    fn ndcg_10(&self) -> Vec<f64> {
+        self.0.iter().map(|scores| scores.ndcg_10).collect()
+    }
+
+    fn figures(&self) -> Figures {
+        let over =
+            |figure: fn(&QueryScores) -> f64| mean(&self.0.iter().map(figure).collect::<Vec<_>>()).unwrap_or(0.0);
+        Figures {
             ndcg_10: over(|scores| scores.ndcg_10),
             recall_10: over(|scores| scores.recall_10),
             recall_100: over(|scores| scores.recall_100),
@@ -182,9 +213,15 @@ mod tests {
     fn figures_have_the_names_of_the_contract() {
         let judgements = Judgements::new([("a".to_owned(), 1)]).expect("relevant");
         let query = Query { id: "q".into(), text: "x".into(), judgements };
-        let right = Scores::of(&["a".to_owned()], &query);
-        let second = Scores::of(&["b".to_owned(), "a".to_owned()], &query);
-        let json = serde_json::to_value(Figures::mean_of(&[right, second])).expect("JSON");
+        let right = QueryScores::of(&["a".to_owned()], &query);
+        let second = QueryScores::of(&["b".to_owned(), "a".to_owned()], &query);
+        let (scores, default) = (Scores(vec![right, second]), Scores(vec![second, second]));
+        let json = serde_json::to_value(Row::new("lexical".into(), &scores, &default)).expect("JSON");
+        let gain = (1.0 - 1.0 / 3.0_f64.log2()) / 2.0;
+        let difference = json["ndcg@10_beyond_hybrid"]["difference"].as_f64().expect("a number");
+        assert!((difference - gain).abs() < 1e-9);
+        assert_eq!(json["ndcg@10_interval"][1], 1.0);
+        assert!(Row::new(HYBRID.into(), &scores, &scores).beyond_hybrid.is_none());
         assert_eq!(json["mrr@10"], 0.75);
         assert_eq!(json["recall@10"], 1.0);
         assert_eq!(json["recall@100"], 1.0);
