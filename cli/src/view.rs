@@ -13,7 +13,7 @@ use trivium_proto::{
 pub use answer::{Answer, Event};
 #[cfg(test)]
 pub use answer::{CitationView, DegradationView};
-pub use hit::{Hit, LegView, Legs};
+pub use hit::{Hit, LegView, Legs, TermView};
 
 /// One version of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

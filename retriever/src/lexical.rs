@@ -4,6 +4,7 @@
 //! that the table does not hold: when it is damaged, delete its folder and build it again.
 
 mod analyzer;
+mod explain;
 mod index;
 mod moments;
 mod query;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hash::ContentHash;
 
+pub use explain::TermPart;
 pub use index::LexicalIndex;
 pub use searcher::LexicalSearcher;
 

@@ -1,5 +1,6 @@
 //! Searching one collection: both legs at once, on one pair of snapshots, fused.
 
+mod annotate;
 mod assemble;
 mod legs;
 mod state;
@@ -9,8 +10,10 @@ mod vector;
 use crate::collection::{Collection, EmbedderRef, Published};
 use crate::embedder::Embedder;
 use crate::given_vector::GivenVector;
+use crate::lexical::TermPart;
 use crate::vector::StoredChunk;
 use legs::LegOutcome;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -60,6 +63,8 @@ pub struct SearchQuery {
     pub weights: [Weight; 2],
     /// Whether each document gives its best chunk alone.
     pub group_by_document: bool,
+    /// Whether the lexical leg's scores are explained term by term.
+    pub explain: bool,
     /// The least version to answer from; 0 for any.
     pub min_version: u64,
 }
@@ -73,6 +78,10 @@ pub struct Hit {
     pub score: f64,
     /// What each leg that found it said.
     pub legs: Vec<(Leg, Part)>,
+    /// Where its text matches words of the query, as ranges of code points, in order and without overlap.
+    pub highlights: Vec<Range<u32>>,
+    /// What each term gave to the lexical leg's score, largest first; empty unless the query asks to explain.
+    pub lexical_terms: Vec<TermPart>,
 }
 
 /// How one leg went.
@@ -171,6 +180,7 @@ async fn run(
     let legs = outcomes.iter().map(LegOutcome::report).collect();
     let ranking = rank(outcomes, &query);
     let hits = assemble::hits(collection, &published, ranking, &query).await?;
+    let hits = annotate::annotate(collection, &published, hits, &query).await?;
     Ok(Found { hits, published, embedder, legs, elapsed: started.elapsed() })
 }
 

@@ -38,6 +38,9 @@ pub struct Args {
     /// The least version to answer from, waited for if it is not published yet
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     min_version: u64,
+    /// Say what each term of the query gave to the lexical scores
+    #[arg(long)]
+    explain: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -101,6 +104,7 @@ fn request(args: &Args) -> SearchRequest {
         filter: args.filter.clone(),
         as_of: args.as_of.as_deref().map(as_of),
         min_version: args.min_version,
+        explain: args.explain,
         ..SearchRequest::default()
     }
 }
@@ -140,6 +144,9 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
     let (style, columns) = (Style::of_stdout(), output::columns());
     for (number, hit) in (1..).zip(&view.hits) {
         output::line(hits::hit(style, number, hit, columns))?;
+        if !hit.terms.is_empty() {
+            output::line(style.faint(&hits::terms(&hit.terms)))?;
+        }
     }
     if view.hits.is_empty() {
         output::line("  Nothing was found.\n")?;

@@ -1,7 +1,7 @@
 //! Passages in a list.
 
 use super::{breadcrumbs, excerpt, flow, place, style::Style};
-use crate::view::{Hit, Legs};
+use crate::view::{Hit, Legs, TermView};
 
 /// Characters of a passage that are shown.
 const EXCERPT: usize = 240;
@@ -52,6 +52,17 @@ pub fn shares(legs: &Legs) -> String {
     let found: Vec<String> =
         [leg("lexical", &legs.lexical), leg("semantic", &legs.semantic)].into_iter().flatten().collect();
     found.join(", ")
+}
+
+/// What each term gave to the lexical score, one on each line.
+pub fn terms(terms: &[TermView]) -> String {
+    let line = |term: &TermView| {
+        format!(
+            "      {:>8.3}  {} in the {}: {} times, idf {:.3}\n",
+            term.score, term.term, term.field, term.term_frequency, term.inverse_document_frequency
+        )
+    };
+    terms.iter().map(line).collect()
 }
 
 #[cfg(test)]

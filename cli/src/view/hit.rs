@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use trivium_proto::{
-    retriever::v1::{Hit as WireHit, Leg, LegScore},
+    retriever::v1::{Hit as WireHit, Leg, LegScore, TermScore},
     router::v1::Passage,
 };
 
@@ -40,8 +40,41 @@ pub struct Hit {
     pub score: f64,
     /// What each leg said; a leg that did not find it is absent.
     pub legs: Legs,
+    /// Where the passage matches words of the query: first code point and one past the last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub highlights: Vec<[u32; 2]>,
+    /// What each term gave to the lexical score, where an explanation was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<TermView>,
     /// The document's metadata.
     pub metadata: Map<String, Value>,
+}
+
+/// What one term of the query gave to a lexical score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TermView {
+    /// The term, as the index holds it.
+    pub term: String,
+    /// `title` or `body`.
+    pub field: String,
+    /// What it gave.
+    pub score: f64,
+    /// Its inverse document frequency.
+    pub inverse_document_frequency: f64,
+    /// How often the field holds it.
+    pub term_frequency: f64,
+}
+
+impl From<&TermScore> for TermView {
+    fn from(term: &TermScore) -> Self {
+        Self {
+            term: term.term.clone(),
+            field: term.field.clone(),
+            score: term.score,
+            inverse_document_frequency: term.inverse_document_frequency,
+            term_frequency: term.term_frequency,
+        }
+    }
 }
 
 /// What the legs said of a passage.
@@ -81,6 +114,8 @@ impl From<WireHit> for Hit {
             number: None,
             collection: None,
             legs: Legs { lexical: leg(Leg::Lexical), semantic: leg(Leg::Semantic) },
+            highlights: hit.highlights.iter().map(|span| [span.start, span.end]).collect(),
+            terms: hit.legs.iter().flat_map(|leg| leg.terms.iter().map(TermView::from)).collect(),
             metadata: hit.metadata.as_ref().map(metadata::from_struct).unwrap_or_default(),
             document_id: hit.document_id,
             chunk_id: hit.chunk_id,

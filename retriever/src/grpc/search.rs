@@ -3,6 +3,7 @@
 use super::convert::{given_vector, model_ref, snapshot, unknown};
 use super::json;
 use crate::collection::Collection;
+use crate::lexical::TermPart;
 use crate::search::{Found, Hit, Leg, LegReport, Legs, SearchQuery, read_error};
 use crate::stored::chunk_metadata;
 use std::time::Duration;
@@ -22,7 +23,6 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
     validate::query("query", &request.query)?;
     validate::not_served("filter", !request.filter.is_empty())?;
     validate::not_served("as_of", request.as_of.is_some())?;
-    validate::not_served("explain", request.explain)?;
     validate::request_id(&request.request_id)?;
     let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
     validate::in_range("vectors", vectors, 0..=MAX_VECTORS as u32)?;
@@ -36,6 +36,7 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
         fusion,
         weights,
         group_by_document: request.group_by_document,
+        explain: request.explain,
         min_version: request.min_version,
     })
 }
@@ -133,6 +134,12 @@ fn checked_weights(lexical: f64, semantic: f64) -> Result<[Weight; 2], Error> {
 
 fn hit(collection: &Collection, hit: Hit) -> Result<proto::Hit, Error> {
     let metadata = chunk_metadata(collection, &hit.chunk).map_err(|error| read_error(collection, &error.into()))?;
+    let terms: Vec<proto::TermScore> = hit.lexical_terms.into_iter().map(term_score).collect();
+    let legs = hit.legs.into_iter().map(|(leg, part)| {
+        let terms = if leg == Leg::Lexical { terms.clone() } else { Vec::new() };
+        proto::LegScore { terms, ..leg_score((leg, part)) }
+    });
+    let legs = legs.collect();
     let chunk = hit.chunk;
     Ok(proto::Hit {
         document_id: chunk.document.document_id,
@@ -145,9 +152,13 @@ fn hit(collection: &Collection, hit: Hit) -> Result<proto::Hit, Error> {
         text: chunk.text,
         uri: chunk.document.uri,
         score: hit.score,
-        legs: hit.legs.into_iter().map(leg_score).collect(),
+        legs,
         metadata: Some(json::to_struct(metadata)),
-        highlights: Vec::new(),
+        highlights: hit
+            .highlights
+            .into_iter()
+            .map(|range| proto::Highlight { start: range.start, end: range.end })
+            .collect(),
     })
 }
 
@@ -159,6 +170,16 @@ fn leg_score((leg, part): (Leg, Part)) -> proto::LegScore {
         normalised_score: part.normalised,
         share: part.share,
         terms: Vec::new(),
+    }
+}
+
+fn term_score(part: TermPart) -> proto::TermScore {
+    proto::TermScore {
+        term: part.term,
+        field: part.field.to_owned(),
+        score: part.score.into(),
+        inverse_document_frequency: part.inverse_document_frequency.into(),
+        term_frequency: part.term_frequency.into(),
     }
 }
 
@@ -243,7 +264,6 @@ mod tests {
             (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
             (changed(|r| r.filter = "a = 1".into()), Reason::NotServed, "filter"),
             (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::NotServed, "as_of"),
-            (changed(|r| r.explain = true), Reason::NotServed, "explain"),
         ];
         for (request, reason, field) in cases {
             let error = query(request).unwrap_err();

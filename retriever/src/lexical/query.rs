@@ -12,21 +12,40 @@ use super::schema::Fields;
 /// The query that scores each document by the sum of its weighted matches, over title and body; `None` when `text`
 /// holds no term at all. Of its different terms the first `max_terms` are used.
 pub(super) fn parse(fields: &Fields, text: &str, max_terms: usize, title_weight: f32) -> Option<BooleanQuery> {
-    let terms = distinct_terms(text, max_terms);
-    let clauses: Vec<(Occur, Box<dyn Query>)> = terms
-        .iter()
-        .flat_map(|term| [clause(fields.title, term, title_weight), clause(fields.body, term, 1.0)])
-        .map(|query| (Occur::Should, query))
-        .collect();
-    (!clauses.is_empty()).then(|| BooleanQuery::new(clauses))
+    let clauses = clauses(fields, text, max_terms, title_weight);
+    let queries: Vec<(Occur, Box<dyn Query>)> =
+        clauses.iter().map(|clause| (Occur::Should, Box::new(clause.query()) as Box<dyn Query>)).collect();
+    (!queries.is_empty()).then(|| BooleanQuery::new(queries))
 }
 
-fn clause(field: Field, term: &str, weight: f32) -> Box<dyn Query> {
-    let query = TermQuery::new(Term::from_field_text(field, term), IndexRecordOption::WithFreqs);
-    Box::new(BoostQuery::new(Box::new(query), weight))
+/// One term in one field.
+pub(super) struct Clause {
+    pub term: String,
+    pub field: Field,
+    pub weight: f32,
 }
 
-fn distinct_terms(text: &str, max_terms: usize) -> Vec<String> {
+impl Clause {
+    pub fn query(&self) -> BoostQuery {
+        let term = Term::from_field_text(self.field, &self.term);
+        BoostQuery::new(Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)), self.weight)
+    }
+}
+
+/// The clauses whose scores are added up.
+pub(super) fn clauses(fields: &Fields, text: &str, max_terms: usize, title_weight: f32) -> Vec<Clause> {
+    let terms = distinct_terms(text, max_terms).into_iter();
+    let both = terms.flat_map(|term| {
+        [
+            Clause { term: term.clone(), field: fields.title, weight: title_weight },
+            Clause { term, field: fields.body, weight: 1.0 },
+        ]
+    });
+    both.collect()
+}
+
+/// The first `max_terms` different terms of a text.
+pub(super) fn distinct_terms(text: &str, max_terms: usize) -> Vec<String> {
     let mut analyzer = analyzer::analyzer();
     let mut stream = analyzer.token_stream(text);
     let mut seen = HashSet::new();

@@ -1,16 +1,18 @@
 //! Reading one state of the index.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tantivy::Searcher;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::Column;
 use tantivy::query::BooleanQuery;
+use tantivy::schema::Field;
 use tantivy::{DocAddress, Score};
 
 use super::moments::Moments;
 use super::schema::Fields;
-use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, query};
+use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, query};
 use crate::hash::ContentHash;
 use trivium_ranking::fusion::ScoreMoments;
 
@@ -84,6 +86,29 @@ impl LexicalSearcher {
             .collect();
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row_id.cmp(&b.row_id)));
         hits
+    }
+
+    /// The clauses of the query that [`search`](Self::search) makes of a text.
+    pub(super) fn clauses(&self, query: &str) -> Vec<query::Clause> {
+        let Snapshot { fields, max_query_terms, title_weight, .. } = &*self.snapshot;
+        query::clauses(fields, query, *max_query_terms, *title_weight)
+    }
+
+    pub(super) fn engine(&self) -> &Searcher {
+        &self.snapshot.searcher
+    }
+
+    pub(super) fn row_id_field(&self) -> Field {
+        self.snapshot.fields.row_id
+    }
+
+    pub(super) fn title_field(&self) -> Field {
+        self.snapshot.fields.title
+    }
+
+    /// Where texts match the query, as ranges of code points, in order and without overlap.
+    pub fn highlights<'a>(&self, query: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<Range<u32>>> {
+        explain::highlights(query, self.snapshot.max_query_terms, texts)
     }
 
     /// How many chunks can be found.

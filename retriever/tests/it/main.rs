@@ -5,6 +5,7 @@
 mod bad_input;
 mod collections;
 mod documents;
+mod explaining;
 mod hashing_embedder;
 mod healing;
 mod own_vectors;

@@ -1,0 +1,177 @@
+//! Why a chunk has its score, and where its text matches.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use tantivy::postings::Postings;
+use tantivy::query::{EnableScoring, Query};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{DocAddress, DocSet, TantivyError, Term};
+
+use super::query::{self, Clause};
+use super::{LexicalError, LexicalSearcher, analyzer};
+
+/// What one term of a query gave to a chunk's BM25 score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TermPart {
+    /// The term, as the index holds it.
+    pub term: String,
+    /// `title` or `body`.
+    pub field: &'static str,
+    /// What it gave to the score.
+    pub score: f32,
+    /// Its inverse document frequency: the natural logarithm of `1 + (N - n + 0.5) / (n + 0.5)`, where `n` of the index's
+    /// `N` chunks hold it, those included that were deleted and are not merged away yet.
+    pub inverse_document_frequency: f32,
+    /// How often the field holds it.
+    pub term_frequency: u32,
+}
+
+impl LexicalSearcher {
+    /// The parts of each row's score, largest first; none for a row that does not match or is not there. They add up to
+    /// the score of [`search`](Self::search) but for rounding.
+    ///
+    /// # Errors
+    /// [`LexicalError::Engine`] if the index files cannot be read.
+    pub fn explain(&self, query: &str, row_ids: &[u64]) -> Result<Vec<Vec<TermPart>>, LexicalError> {
+        let clauses = self.clauses(query);
+        row_ids
+            .iter()
+            .map(|row_id| match self.address(*row_id)? {
+                Some(at) => self.parts(&clauses, at),
+                None => Ok(Vec::new()),
+            })
+            .collect()
+    }
+
+    fn parts(&self, clauses: &[Clause], at: DocAddress) -> Result<Vec<TermPart>, LexicalError> {
+        let mut parts = Vec::new();
+        for clause in clauses {
+            parts.extend(self.part(clause, at)?);
+        }
+        parts.sort_by(|a: &TermPart, b| b.score.total_cmp(&a.score).then_with(|| a.term.cmp(&b.term)));
+        Ok(parts)
+    }
+
+    fn part(&self, clause: &Clause, at: DocAddress) -> Result<Option<TermPart>, LexicalError> {
+        let searcher = self.engine();
+        let segment = searcher.segment_reader(at.segment_ord);
+        let term = Term::from_field_text(clause.field, &clause.term);
+        let postings = segment.inverted_index(clause.field)?.read_postings(&term, IndexRecordOption::WithFreqs);
+        let Some(mut postings) = postings.map_err(TantivyError::from)? else { return Ok(None) };
+        if postings.seek(at.doc_id) != at.doc_id {
+            return Ok(None);
+        }
+        let weight = clause.query().weight(EnableScoring::enabled_from_searcher(searcher))?;
+        let mut scorer = weight.scorer(segment, 1.0)?;
+        let score = if scorer.seek(at.doc_id) == at.doc_id { scorer.score() } else { 0.0 };
+        let holding = searcher.doc_freq(&term)? as f32;
+        let chunks: f32 = searcher.segment_readers().iter().map(|segment| segment.max_doc() as f32).sum();
+        Ok(Some(TermPart {
+            term: clause.term.clone(),
+            field: self.field_name(clause.field),
+            score,
+            inverse_document_frequency: (1.0 + (chunks - holding + 0.5) / (holding + 0.5)).ln(),
+            term_frequency: postings.term_freq(),
+        }))
+    }
+
+    /// Where a row's chunk is in the index.
+    fn address(&self, row_id: u64) -> Result<Option<DocAddress>, LexicalError> {
+        let term = Term::from_field_u64(self.row_id_field(), row_id);
+        for (segment_ord, segment) in (0..).zip(self.engine().segment_readers()) {
+            let postings = segment.inverted_index(self.row_id_field())?.read_postings(&term, IndexRecordOption::Basic);
+            let Some(mut postings) = postings.map_err(TantivyError::from)? else { continue };
+            while postings.doc() != tantivy::TERMINATED {
+                if !segment.is_deleted(postings.doc()) {
+                    return Ok(Some(DocAddress { segment_ord, doc_id: postings.doc() }));
+                }
+                postings.advance();
+            }
+        }
+        Ok(None)
+    }
+
+    fn field_name(&self, field: Field) -> &'static str {
+        if field == self.title_field() { "title" } else { "body" }
+    }
+}
+
+/// Where texts match the terms of a query, as ranges of code points, in order and without overlap. The query uses as
+/// many different terms as a search does.
+pub fn highlights<'a>(query: &str, max_terms: usize, texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<Range<u32>>> {
+    let wanted: HashSet<String> = query::distinct_terms(query, max_terms).into_iter().collect();
+    let mut analyzer = analyzer::analyzer();
+    let of_text = |text: &str| {
+        let mut stream = analyzer.token_stream(text);
+        let mut bytes: Vec<Range<usize>> = Vec::new();
+        while let Some(token) = stream.next() {
+            if wanted.contains(&token.text) {
+                bytes.push(token.offset_from..token.offset_to);
+            }
+        }
+        in_code_points(text, joined(bytes))
+    };
+    texts.into_iter().map(of_text).collect()
+}
+
+/// An identifier matches as a whole and in parts, so ranges may lie within each other.
+fn joined(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn in_code_points(text: &str, ranges: Vec<Range<usize>>) -> Vec<Range<u32>> {
+    let (mut byte, mut chars) = (0, 0_u32);
+    let mut count_to = |end: usize| {
+        chars += text[byte..end].chars().count() as u32;
+        byte = end;
+        chars
+    };
+    ranges.into_iter().map(|range| count_to(range.start)..count_to(range.end)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn marked(query: &str, text: &str) -> Vec<String> {
+        let chars: Vec<char> = text.chars().collect();
+        let ranges = highlights(query, 64, [text]).remove(0);
+        ranges.into_iter().map(|range| chars[range.start as usize..range.end as usize].iter().collect()).collect()
+    }
+
+    #[test]
+    fn words_are_marked_in_whatever_form_they_have() {
+        let table: [(&str, &str, &[&str]); 5] = [
+            ("running dogs", "Ünder the bridge a dog runs.", &["dog", "runs"]),
+            ("ERR_CONN_RESET", "It failed: ERR_CONN_RESET (reset).", &["ERR_CONN_RESET", "reset"]),
+            ("conn", "It failed: ERR_CONN_RESET.", &["CONN"]),
+            ("the of", "the end of the road", &[]),
+            ("anything", "", &[]),
+        ];
+        for (query, text, expected) in table {
+            assert_eq!(marked(query, text), expected, "{query:?} in {text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_in_order_and_within_the_text(query in "\\PC{0,40}", text in "\\PC{0,80}") {
+            let length = text.chars().count() as u32;
+            let mut end = 0;
+            for range in highlights(&query, 64, [text.as_str()]).remove(0) {
+                prop_assert!(end <= range.start && range.start < range.end && range.end <= length);
+                end = range.end;
+            }
+        }
+    }
+}
