@@ -1,5 +1,6 @@
 //! Which stretches of a text are words or identifiers, and which terms an identifier gives.
 
+use super::unspaced::{self, is_unspaced};
 use std::iter::Peekable;
 use std::ops::Range;
 use std::str::CharIndices;
@@ -8,7 +9,7 @@ use std::str::CharIndices;
 const MIN_CAMEL_BYTES: usize = 2;
 
 /// The stretches of a text that are words or identifiers, from front to back: letters and digits, with single
-/// connectors between them.
+/// connectors between them, or characters of a script that does not part words by spaces.
 pub(super) struct Runs<'a> {
     chars: Peekable<CharIndices<'a>>,
 }
@@ -25,7 +26,10 @@ impl Iterator for Runs<'_> {
     fn next(&mut self) -> Option<Range<usize>> {
         let (start, first) = self.chars.by_ref().find(|&(_, character)| character.is_alphanumeric())?;
         let mut end = start + first.len_utf8();
-        if stands_alone(first) {
+        if is_unspaced(first) {
+            while let Some((at, character)) = self.chars.next_if(|(_, character)| is_unspaced(*character)) {
+                end = at + character.len_utf8();
+            }
             return Some(start..end);
         }
         loop {
@@ -35,7 +39,7 @@ impl Iterator for Runs<'_> {
                 next => next,
             };
             let Some((at, character)) = next else { break };
-            if !character.is_alphanumeric() || stands_alone(character) {
+            if !character.is_alphanumeric() || is_unspaced(character) {
                 break;
             }
             end = at + character.len_utf8();
@@ -48,6 +52,9 @@ impl Iterator for Runs<'_> {
 /// The terms of one run, in order of their ends: its parts, and the whole if it is more than one of them.
 pub(super) fn terms(text: &str, run: Range<usize>) -> Vec<Range<usize>> {
     let slice = &text[run.clone()];
+    if slice.starts_with(is_unspaced) {
+        return unspaced::terms(slice).into_iter().map(|term| run.start + term.start..run.start + term.end).collect();
+    }
     if is_number(slice) {
         return vec![run];
     }
@@ -98,19 +105,6 @@ fn is_apostrophe(character: char) -> bool {
     matches!(character, '\'' | '\u{2019}')
 }
 
-/// Whether `character` is of a script that does not part words by spaces; each such character is a term.
-fn stands_alone(character: char) -> bool {
-    matches!(
-        character,
-        '\u{0e00}'..='\u{0eff}' // Thai, Lao
-        | '\u{1000}'..='\u{109f}' // Myanmar
-        | '\u{1780}'..='\u{17ff}' // Khmer
-        | '\u{3040}'..='\u{30ff}' // Hiragana, Katakana
-        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' // Han
-        | '\u{20000}'..='\u{323af}' // Han
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,7 +130,7 @@ mod tests {
             ("--dry-run", &[&["dry", "run", "dry-run"]]),
             ("__init__", &[&["init"]]),
             ("a--b", &[&["a"], &["b"]]),
-            ("x東y", &[&["x"], &["東"], &["y"]]),
+            ("x東京タワーy", &[&["x"], &["東京", "タワー"], &["y"]]),
         ];
         for (text, expected) in table {
             assert_eq!(found(text), expected, "{text:?}");
