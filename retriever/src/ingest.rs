@@ -2,6 +2,7 @@
 
 use crate::chunk::{Chunk, ChunkOptions, chunk};
 use crate::collection::{Change, Collection, PreparedDocument, Published, Tally, WriteError, Written};
+use crate::context::draw_to_document;
 use crate::document::Document;
 use crate::embedder::{EMBED_BATCH_TEXTS, Embedder, Encoder, Lane, checked_vectors};
 use crate::hash;
@@ -109,6 +110,10 @@ impl Ingest {
         let mut rows: Vec<&mut ChunkRow> = rows.filter(|row| row.vector.is_empty()).collect();
         let vectors = self.embed(rows.iter().map(|row| row.index_text.clone()).collect(), deadline).await?;
         rows.iter_mut().zip(vectors).for_each(|(row, vector)| row.vector = vector);
+        let percent = self.collection.spec().document_context_percent;
+        for document in &mut prepared {
+            draw_to_document(document.rows.iter_mut().map(|row| &mut row.vector), percent);
+        }
         Ok(prepared.into_iter().map(Change::Put).collect())
     }
 

@@ -8,6 +8,7 @@
 pub mod chunk;
 mod clients;
 pub mod collection;
+pub mod context;
 pub mod document;
 pub mod embedder;
 pub mod extract;

@@ -1,13 +1,14 @@
 //! What a collection was made as, and the file that says so.
 
 use super::{CollectionError, files};
+use crate::context::DOCUMENT_CONTEXT_PERCENT;
 use crate::metadata::MetadataField;
 use crate::vector::TableLayout;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Format of the description and of the folder around it. A program refuses formats that it does not know.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Longest name of a collection, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -36,6 +37,10 @@ pub struct CollectionSpec {
     pub language: String,
     /// The encoder of the vectors.
     pub embedder: EmbedderRef,
+    /// How far each vector is drawn towards its document's mean, in hundredths of the mean. None in collections of
+    /// format 1, which did not do that.
+    #[serde(default)]
+    pub document_context_percent: u8,
     /// Declared metadata fields.
     #[serde(default)]
     pub metadata_fields: Vec<MetadataField>,
@@ -68,13 +73,16 @@ impl CollectionSpec {
             dimension,
             language: "en".to_owned(),
             embedder,
+            document_context_percent: DOCUMENT_CONTEXT_PERCENT,
             metadata_fields,
         }
     }
 
-    /// Whether both describe the same collection, wherever their tables are.
+    /// Whether both describe the same collection, wherever their tables are and whatever version of the program made
+    /// them.
     pub fn same_as(&self, other: &Self) -> bool {
-        let described = |spec: &Self| Self { table: String::new(), ..spec.clone() };
+        let described =
+            |spec: &Self| Self { format: FORMAT, table: String::new(), document_context_percent: 0, ..spec.clone() };
         described(self) == described(other)
     }
 
@@ -151,13 +159,24 @@ mod tests {
     }
 
     #[test]
+    fn a_description_of_the_first_format_keeps_its_vectors_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(files::SPEC);
+        let now = toml::to_string(&spec()).unwrap();
+        let first = now.replace("format = 2", "format = 1").replace("document_context_percent = 30\n", "");
+        assert_ne!(first, now);
+        std::fs::write(&path, first).unwrap();
+        assert_eq!(CollectionSpec::read(&path).unwrap().document_context_percent, 0);
+    }
+
+    #[test]
     fn what_is_no_description_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(files::SPEC);
         let good = toml::to_string(&spec()).unwrap();
         let cases = [
-            (good.replace("format = 1", "format = 2"), "format 2"),
-            (good.replace("format = 1", ""), "names no format"),
+            (good.replace("format = 2", "format = 3"), "format 3"),
+            (good.replace("format = 2", ""), "names no format"),
             (good.replace("dimension = 384", "dimension = \"x\""), "expected usize"),
             (good.replace("table-", "../table-"), "plain folder name"),
             (format!("surprise = 1\n{good}"), "unknown field"),
