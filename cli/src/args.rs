@@ -114,7 +114,7 @@ mod tests {
             "trivium up --data d --config c --router-addr 127.0.0.1:0 --retriever-addr 127.0.0.1:0 --model-host-addr 127.0.0.1:0",
             "trivium serve model-host --config c --addr 127.0.0.1:0",
             "trivium ingest --collection docs a b.md",
-            "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer",
+            "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer --filter x",
             "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --min-version 6 --json",
             "trivium route hello --json",
             "trivium routes check routes.toml",

@@ -6,7 +6,7 @@ mod hit;
 use serde::Serialize;
 use trivium_proto::{
     model::v1::ModelRef,
-    retriever::v1::{Collection, Snapshot},
+    retriever::v1::{Collection, MetadataField, MetadataType, Snapshot},
     router::v1::{Decision, DecisionReason, Road, RouteResponse},
 };
 
@@ -64,6 +64,33 @@ pub struct CollectionView {
     pub embedder: Model,
     /// Length of its vectors.
     pub dimension: u32,
+    /// The metadata that filters can name.
+    pub metadata_fields: Vec<FieldView>,
+}
+
+/// A declared metadata field.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldView {
+    /// Its name.
+    pub name: String,
+    /// Its type, as `trivium collections create --field NAME:TYPE` takes it.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+impl From<MetadataField> for FieldView {
+    fn from(field: MetadataField) -> Self {
+        let kind = match field.r#type() {
+            MetadataType::Unspecified => "",
+            MetadataType::String => "string",
+            MetadataType::Integer => "integer",
+            MetadataType::Float => "float",
+            MetadataType::Boolean => "boolean",
+            MetadataType::Timestamp => "timestamp",
+            MetadataType::StringList => "string-list",
+        };
+        Self { name: field.name, kind }
+    }
 }
 
 impl From<Collection> for CollectionView {
@@ -75,6 +102,7 @@ impl From<Collection> for CollectionView {
             version: collection.snapshot.map_or(0, |snapshot| snapshot.version),
             embedder: collection.embedder.unwrap_or_default().into(),
             dimension: collection.dimension,
+            metadata_fields: collection.metadata_fields.into_iter().map(FieldView::from).collect(),
         }
     }
 }

@@ -125,13 +125,14 @@ fn check(
     if let Some((name, reason, problem)) = problems(&incoming, max_text_bytes).next() {
         return Err(at_fault(name, reason, problem));
     }
+    let metadata_bytes = json_bytes(&incoming.metadata);
+    if metadata_bytes > MAX_METADATA_BYTES {
+        let problem = format!("has {metadata_bytes} bytes as JSON; the limit is {MAX_METADATA_BYTES}");
+        return Err(at_fault("metadata", Reason::FieldInvalid, problem));
+    }
     let split = metadata::split(incoming.metadata.clone(), &spec.metadata_fields)
         .map_err(|error| at_fault("metadata", Reason::FieldInvalid, format!("does not fit: {error}")))?;
     let metadata_json = Value::Object(split.rest).to_string();
-    if metadata_json.len() > MAX_METADATA_BYTES {
-        let problem = format!("has {} bytes as JSON; the limit is {MAX_METADATA_BYTES}", metadata_json.len());
-        return Err(at_fault("metadata", Reason::FieldInvalid, problem));
-    }
     let text = extract::extracted_text(&incoming.text);
     let title = title_of(&incoming, &text);
     if title.is_empty() && text.trim().is_empty() {
@@ -155,6 +156,12 @@ fn check(
         hash,
         vector,
     })
+}
+
+/// Length of metadata as JSON. Declared values count like the rest: every chunk carries both, and no text of a value may
+/// exceed the longest term of the lexical index.
+fn json_bytes(metadata: &Map<String, Value>) -> usize {
+    serde_json::to_string(metadata).map_or(usize::MAX, |json| json.len())
 }
 
 /// What is wrong with the plain fields, the first problem first.
@@ -260,7 +267,10 @@ mod tests {
 
     #[test]
     fn each_fault_names_its_document_and_field() {
-        let spec = spec(vec![MetadataField { name: "stars".into(), kind: MetadataType::Integer }]);
+        let spec = spec(vec![
+            MetadataField { name: "stars".into(), kind: MetadataType::Integer },
+            MetadataField { name: "lang".into(), kind: MetadataType::String },
+        ]);
         let object = |value: Value| value.as_object().unwrap().clone();
         let cases: Vec<(Vec<IncomingDocument>, Reason, &str)> = vec![
             (with(|d| d.id = String::new()), Reason::FieldInvalid, "id"),
@@ -276,6 +286,7 @@ mod tests {
             (with(|d| d.language = "en GB".into()), Reason::FieldInvalid, "language"),
             (with(|d| d.metadata = object(json!({"stars": "many"}))), Reason::FieldInvalid, "metadata"),
             (with(|d| d.metadata = object(json!({"x": "y".repeat(17_000)}))), Reason::FieldInvalid, "metadata"),
+            (with(|d| d.metadata = object(json!({"lang": "y".repeat(17_000)}))), Reason::FieldInvalid, "metadata"),
             (with(|d| d.vector = vector("2", &[1.0, 0.0])), Reason::EmbedderMismatch, "vector"),
             (with(|d| d.vector = vector("1", &[1.0])), Reason::VectorInvalid, "vector.values"),
             (with(|d| d.vector = vector("1", &[f32::NAN, 1.0])), Reason::VectorInvalid, "vector.values"),

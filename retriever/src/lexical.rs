@@ -5,8 +5,10 @@
 
 mod analyzer;
 mod explain;
+mod filter;
 mod index;
 mod moments;
+mod properties;
 mod query;
 mod schema;
 mod searcher;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::Properties;
 use crate::hash::ContentHash;
 
 pub use explain::TermPart;
@@ -23,7 +26,7 @@ pub use index::LexicalIndex;
 pub use searcher::LexicalSearcher;
 
 /// One chunk as the lexical leg sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LexicalDocument {
     /// The row's stable id in the table. A document with the same id is replaced.
     pub row_id: u64,
@@ -33,6 +36,8 @@ pub struct LexicalDocument {
     pub title: String,
     /// The chunk's embedding text: title, headings and indexable text.
     pub body: String,
+    /// What filters read of the document.
+    pub properties: Properties,
 }
 
 /// What an index says about the state of the table that it was made from; committed together with the documents.

@@ -8,6 +8,8 @@ mod timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+pub use timestamp::{format_rfc3339 as format_timestamp, parse_rfc3339 as parse_timestamp};
+
 /// Longest name of a declared field, in bytes.
 pub const MAX_FIELD_NAME_BYTES: usize = 63;
 /// Most fields that one collection may declare.
@@ -63,7 +65,7 @@ pub enum MetadataValue {
     String(String),
     /// Of a [`MetadataType::Integer`] field.
     Integer(i64),
-    /// Of a [`MetadataType::Float`] field; always finite.
+    /// Of a [`MetadataType::Float`] field; always finite, and never the negative zero.
     Float(f64),
     /// Of a [`MetadataType::Boolean`] field.
     Boolean(bool),
@@ -181,7 +183,8 @@ fn parse_value(field: &MetadataField, value: Value) -> Result<MetadataValue, Met
         (MetadataType::String, Value::String(text)) => Some(MetadataValue::String(text)),
         (MetadataType::Integer, Value::Number(number)) => whole(&number).map(MetadataValue::Integer),
         (MetadataType::Float, Value::Number(number)) => {
-            number.as_f64().filter(|float| float.is_finite()).map(MetadataValue::Float)
+            // Adding zero turns a negative zero into a positive one: engines that order the two would find only one.
+            number.as_f64().filter(|float| float.is_finite()).map(|float| MetadataValue::Float(float + 0.0))
         }
         (MetadataType::Boolean, Value::Bool(flag)) => Some(MetadataValue::Boolean(flag)),
         (MetadataType::Timestamp, Value::String(text)) => timestamp::parse_rfc3339(&text).map(MetadataValue::Timestamp),

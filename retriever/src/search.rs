@@ -2,6 +2,7 @@
 
 mod annotate;
 mod assemble;
+mod filter;
 mod legs;
 mod state;
 mod telemetry;
@@ -9,6 +10,7 @@ mod vector;
 
 use crate::collection::{Collection, EmbedderRef, Published};
 use crate::embedder::Embedder;
+use crate::filter::Filter;
 use crate::given_vector::GivenVector;
 use crate::lexical::TermPart;
 use crate::vector::StoredChunk;
@@ -67,6 +69,8 @@ pub struct SearchQuery {
     pub explain: bool,
     /// The least version to answer from; 0 for any.
     pub min_version: u64,
+    /// A condition on the documents, as the client wrote it; checked when the collection is known.
+    pub filter: Option<String>,
 }
 
 /// One passage that was found.
@@ -132,8 +136,8 @@ impl Depth {
 /// Searches a collection.
 ///
 /// # Errors
-/// `EMBEDDER_MISMATCH` and `VECTOR_INVALID` for the query's vectors, `COLLECTION_DAMAGED` when the files cannot be
-/// read, `DEADLINE_EXCEEDED`, and whatever the making of a vector gives.
+/// `EMBEDDER_MISMATCH` and `VECTOR_INVALID` for the query's vectors, `FILTER_INVALID`, `COLLECTION_DAMAGED` when the
+/// files cannot be read, `DEADLINE_EXCEEDED`, and whatever the making of a vector gives.
 pub async fn search(
     collection: &Collection,
     embedder: &dyn Embedder,
@@ -142,8 +146,9 @@ pub async fn search(
     deadline: Deadline,
 ) -> Result<Found, Error> {
     let span = telemetry::retrieval(&collection.spec().name, &query);
+    let filter = filter::parse(query.filter.as_deref(), collection.spec())?;
     let published = state::awaited(collection, query.min_version, deadline).instrument(span.clone()).await?;
-    let work = run(collection, published, embedder, query, depth, deadline);
+    let work = run(collection, published, embedder, query, filter, depth, deadline);
     let found = deadline.limit("the search", work.instrument(span.clone())).await?;
     if let Ok(found) = &found {
         telemetry::record_found(&span, found);
@@ -156,12 +161,13 @@ async fn run(
     published: Arc<Published>,
     embedder: &dyn Embedder,
     query: SearchQuery,
+    filter: Option<Arc<Filter>>,
     depth: Depth,
     deadline: Deadline,
 ) -> Result<Found, Error> {
     let started = Instant::now();
     let given = vector::choose(&query.vectors, collection.spec())?;
-    let search = legs::LegSearch { collection, published: &published, query: &query, depth: depth.of(&query) };
+    let search = legs::LegSearch { collection, published: &published, query: &query, filter, depth: depth.of(&query) };
     let lexical = async {
         match query.legs.has(Leg::Lexical) {
             true => search.lexical().await.map(Some),

@@ -8,6 +8,7 @@ mod commit;
 mod decode;
 mod encode;
 mod exact;
+mod filter;
 mod rows;
 mod scan;
 mod schema;

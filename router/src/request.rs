@@ -32,6 +32,8 @@ pub(crate) struct Query {
     pub road: Option<ForcedRoad>,
     /// The caller's other wishes.
     pub overrides: Overrides,
+    /// A condition on the documents, which the retriever checks; empty for none.
+    pub filter: String,
     /// Whether an answer is wanted, or passages alone.
     pub answer: bool,
 }
@@ -53,12 +55,12 @@ impl TryFrom<QueryRequest> for Query {
     fn try_from(request: QueryRequest) -> Result<Self, Error> {
         let QueryRequest { query, request_id, earlier_turns, options } = request;
         let question = Question::try_from(RouteRequest { query, request_id, earlier_turns })?;
-        let options = options.unwrap_or_default();
-        validate::not_served("options.filter", !options.filter.is_empty())?;
+        let mut options = options.unwrap_or_default();
         validate::not_served("options.as_of", options.as_of.is_some())?;
         validate::not_served("options.min_versions", !options.min_versions.is_empty())?;
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
-        Ok(Self { question, road, overrides: overrides(options)?, answer })
+        let filter = std::mem::take(&mut options.filter);
+        Ok(Self { question, road, overrides: overrides(options)?, filter, answer })
     }
 }
 
@@ -250,7 +252,6 @@ mod tests {
                 Reason::FieldInvalid,
                 "options.fusion.convex.normalisation",
             ),
-            (QueryOptions { filter: "lang = 'en'".into(), ..none() }, Reason::NotServed, "options.filter"),
             (QueryOptions { as_of: Some(AsOf::default()), ..none() }, Reason::NotServed, "options.as_of"),
             (
                 QueryOptions { min_versions: [("docs".to_owned(), 3)].into(), ..none() },

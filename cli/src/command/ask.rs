@@ -33,6 +33,9 @@ pub struct Args {
     /// How many passages to retrieve, 1 to 100 [default: the policy's number]
     #[arg(short = 'k', value_name = "N")]
     k: Option<u32>,
+    /// A condition on metadata, for instance 'lang = "en" AND tags HAS "billing"'
+    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    filter: String,
     /// Show the passages only
     #[arg(long)]
     no_answer: bool,
@@ -96,6 +99,7 @@ fn request(args: &Args) -> QueryStreamRequest {
         k: args.k,
         answer_mode: mode.into(),
         generator: args.generator.clone(),
+        filter: args.filter.clone(),
         ..QueryOptions::default()
     };
     QueryStreamRequest { query: args.query.clone(), options: Some(options), ..QueryStreamRequest::default() }

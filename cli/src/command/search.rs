@@ -29,7 +29,7 @@ pub struct Args {
     /// Each document once, by its best passage
     #[arg(long)]
     group_by_document: bool,
-    /// A condition on metadata
+    /// A condition on metadata, for instance 'lang = "en" AND tags HAS "billing"'
     #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
     filter: String,
     /// An earlier state: a version, a time (RFC 3339) or a tag

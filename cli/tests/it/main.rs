@@ -4,6 +4,7 @@ mod bad_config;
 mod collector;
 mod contract;
 mod crash;
+mod filters;
 mod ingest;
 mod models;
 mod process;

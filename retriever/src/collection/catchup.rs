@@ -107,7 +107,7 @@ async fn try_repair(
     folder: &Path,
     options: &LexicalOptions,
 ) -> Result<Attempt, CollectionError> {
-    let index = derive::open(folder, options).await?;
+    let index = derive::open(folder, &table.layout().fields, options).await?;
     if let Some(reason) = assess(table, &index).await? {
         derive::close(index).await?;
         return Ok(Attempt::Rebuild(reason));

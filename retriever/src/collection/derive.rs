@@ -1,7 +1,9 @@
 //! Making the lexical index from the vector table, as a whole or by a change set.
 
 use super::{CollectionError, files};
+use crate::filter::Properties;
 use crate::lexical::{LexicalDocument, LexicalIndex, LexicalOptions, Payload};
+use crate::metadata::MetadataField;
 use crate::vector::{ChunkRow, IndexRow, RowPlace, VectorTable};
 use futures::TryStreamExt;
 use std::path::Path;
@@ -26,7 +28,13 @@ pub(super) fn payload(table: &VectorTable, analyzer_hash: &str, live_rows: u64) 
 
 /// A row that was read from the table, as the index takes it.
 pub(super) fn from_index_row(row: IndexRow) -> LexicalDocument {
-    LexicalDocument { row_id: row.row_id, chunk_hash: row.chunk_hash, title: row.title, body: row.index_text }
+    LexicalDocument {
+        row_id: row.row_id,
+        chunk_hash: row.chunk_hash,
+        title: row.title,
+        body: row.index_text,
+        properties: row.properties,
+    }
 }
 
 /// A row that was just written, as the index takes it.
@@ -36,6 +44,12 @@ pub(super) fn from_new_row(row: &ChunkRow, place: RowPlace) -> LexicalDocument {
         chunk_hash: row.chunk_hash,
         title: row.document.title.clone(),
         body: row.index_text.clone(),
+        properties: Properties {
+            document_id: row.document.document_id.clone(),
+            uri: row.document.uri.clone(),
+            language: row.document.language.clone(),
+            declared: row.document.declared.clone(),
+        },
     }
 }
 
@@ -59,10 +73,14 @@ pub(super) async fn apply(
     tokio::task::spawn_blocking(apply).await?
 }
 
-/// Opens the index in a folder off the async threads.
-pub(super) async fn open(folder: &Path, options: &LexicalOptions) -> Result<LexicalIndex, CollectionError> {
-    let (folder, options) = (folder.to_owned(), options.clone());
-    Ok(tokio::task::spawn_blocking(move || LexicalIndex::open_or_create(&folder, &options)).await??)
+/// Opens the index of a collection with these declared fields off the async threads.
+pub(super) async fn open(
+    folder: &Path,
+    fields: &[MetadataField],
+    options: &LexicalOptions,
+) -> Result<LexicalIndex, CollectionError> {
+    let (folder, fields, options) = (folder.to_owned(), fields.to_owned(), options.clone());
+    Ok(tokio::task::spawn_blocking(move || LexicalIndex::open_or_create(&folder, &fields, &options)).await??)
 }
 
 /// Closes an index off the async threads; its merges are finished, and nothing touches its folder afterwards.
@@ -90,7 +108,7 @@ pub(super) async fn rebuild(
     }
     files::rename_durably(&fresh, folder)?;
     files::remove_folder(&replaced)?;
-    open(folder, options).await
+    open(folder, &table.layout().fields, options).await
 }
 
 /// Removes what an earlier process left of a rebuild that it did not finish.
@@ -102,7 +120,7 @@ pub(super) fn remove_leftovers(collection_folder: &Path) -> Result<(), Collectio
 async fn fill(table: &VectorTable, fresh: &Path, options: &LexicalOptions) -> Result<LexicalIndex, CollectionError> {
     files::make_folder(fresh)?;
     let live_rows = table.count_rows().await?;
-    let mut index = open(fresh, options).await?;
+    let mut index = open(fresh, &table.layout().fields, options).await?;
     let payload = payload(table, index.analyzer_hash(), live_rows);
     let mut waiting = LexicalChange::default();
     let mut batches = std::pin::pin!(table.scan_index_rows().await?);

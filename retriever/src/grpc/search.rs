@@ -21,7 +21,6 @@ const MAX_VECTORS: usize = 16;
 /// Checks a request and fills its defaults in.
 pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error> {
     validate::query("query", &request.query)?;
-    validate::not_served("filter", !request.filter.is_empty())?;
     validate::not_served("as_of", request.as_of.is_some())?;
     validate::request_id(&request.request_id)?;
     let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
@@ -38,6 +37,7 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
         group_by_document: request.group_by_document,
         explain: request.explain,
         min_version: request.min_version,
+        filter: Some(request.filter).filter(|filter| !filter.is_empty()),
     })
 }
 
@@ -262,7 +262,6 @@ mod tests {
                 "fusion.convex.normalisation",
             ),
             (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
-            (changed(|r| r.filter = "a = 1".into()), Reason::NotServed, "filter"),
             (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::NotServed, "as_of"),
         ];
         for (request, reason, field) in cases {

@@ -9,7 +9,8 @@ use tantivy::indexer::LogMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
 use super::schema::Fields;
-use super::{LexicalDocument, LexicalError, LexicalOptions, LexicalSearcher, Payload, analyzer};
+use super::{LexicalDocument, LexicalError, LexicalOptions, LexicalSearcher, Payload, analyzer, properties};
+use crate::metadata::MetadataField;
 
 /// A segment is merged once this share of its documents is deleted: until then they count in the statistics that
 /// scores are made from.
@@ -31,14 +32,19 @@ pub struct LexicalIndex {
 }
 
 impl LexicalIndex {
-    /// Opens the index in `dir`, or makes an empty one if the folder is empty or missing.
+    /// Opens the index in `dir`, or makes an empty one if the folder is empty or missing. The collection declares
+    /// `metadata_fields`.
     ///
     /// # Errors
-    /// [`LexicalError::Damaged`] if files are missing, cut short or changed, or belong to another layout;
+    /// [`LexicalError::Damaged`] if files are missing, cut short or changed, or belong to another layout or to other fields;
     /// [`LexicalError::Locked`] if another writer holds it; [`LexicalError::Folder`] if the folder cannot be used;
     /// [`LexicalError::Engine`] for anything else, such as too many open files or a writer memory that is too small.
-    pub fn open_or_create(dir: &Path, options: &LexicalOptions) -> Result<Self, LexicalError> {
-        let fields = Fields::new();
+    pub fn open_or_create(
+        dir: &Path,
+        metadata_fields: &[MetadataField],
+        options: &LexicalOptions,
+    ) -> Result<Self, LexicalError> {
+        let fields = Fields::new(metadata_fields);
         let index = open_files(dir, &fields)?;
         index.tokenizers().register(analyzer::NAME, analyzer::analyzer());
         // The lock comes first: while another process writes, files may come and go.
@@ -141,6 +147,7 @@ impl LexicalIndex {
         encoded.add_u64(self.fields.chunk_hash_low, hash as u64);
         encoded.add_text(self.fields.title, &document.title);
         encoded.add_text(self.fields.body, &document.body);
+        properties::encode(&self.fields, &document.properties, &mut encoded);
         encoded
     }
 }
@@ -205,6 +212,7 @@ fn damaged(path: &Path, reason: impl ToString) -> LexicalError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::Properties;
     use crate::hash::ContentHash;
 
     const TEXTS: [(&str, &str); 4] = [
@@ -217,7 +225,8 @@ mod tests {
     fn document(row_id: u64) -> LexicalDocument {
         let (title, body) = TEXTS[row_id as usize % TEXTS.len()];
         let chunk_hash = ContentHash::from_u128(u128::MAX - u128::from(row_id));
-        LexicalDocument { row_id, chunk_hash, title: title.to_owned(), body: format!("{title}\n{body}") }
+        let properties = Properties { document_id: format!("d{row_id}"), ..Properties::default() };
+        LexicalDocument { row_id, chunk_hash, title: title.to_owned(), body: format!("{title}\n{body}"), properties }
     }
 
     fn payload(version: u64) -> Payload {
@@ -227,13 +236,13 @@ mod tests {
             branch: String::new(),
             version,
             manifest_timestamp: 1_700_000_000_123_456_789,
-            analyzer_hash: Fields::new().analyzer_hash(),
+            analyzer_hash: Fields::new(&[]).analyzer_hash(),
             live_rows: 4,
         }
     }
 
     fn open(dir: &Path) -> Result<LexicalIndex, LexicalError> {
-        LexicalIndex::open_or_create(dir, &LexicalOptions::default())
+        LexicalIndex::open_or_create(dir, &[], &LexicalOptions::default())
     }
 
     fn filled(dir: &Path) -> LexicalIndex {
@@ -243,7 +252,7 @@ mod tests {
     }
 
     fn found(index: &LexicalIndex, query: &str) -> Vec<u64> {
-        let hits = index.searcher().search(query, 10).expect("the index is sound");
+        let hits = index.searcher().search(query, 10, None).expect("the index is sound");
         assert!(hits.iter().all(|hit| hit.score > 0.0));
         hits.iter().map(|hit| hit.row_id).collect()
     }
@@ -280,11 +289,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder can be made");
         let index = filled(dir.path());
         let searcher = index.searcher();
-        assert!(searcher.search("cats", 0).expect("k = 0 is fine").is_empty());
-        assert_eq!(searcher.search("cats log server", 2).expect("k = 2 is fine").len(), 2);
-        assert_eq!(searcher.search("cats log server", usize::MAX).expect("any k is fine").len(), 3);
+        assert!(searcher.search("cats", 0, None).expect("k = 0 is fine").is_empty());
+        assert_eq!(searcher.search("cats log server", 2, None).expect("k = 2 is fine").len(), 2);
+        assert_eq!(searcher.search("cats log server", usize::MAX, None).expect("any k is fine").len(), 3);
         let endless = format!("cats {}", "lorem ipsum 123 ".repeat(70_000));
-        assert_eq!(searcher.search(&endless, 10).expect("a long query is fine").len(), 1);
+        assert_eq!(searcher.search(&endless, 10, None).expect("a long query is fine").len(), 1);
     }
 
     #[test]
@@ -307,7 +316,7 @@ mod tests {
         assert_eq!(found(&index, "sleep maxmemory"), [0; 0]);
         assert_eq!(rows(&index).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!(before.num_docs(), 4);
-        assert_eq!(before.search("maxmemory", 5).expect("the old state is still there").len(), 1);
+        assert_eq!(before.search("maxmemory", 5, None).expect("the old state is still there").len(), 1);
     }
 
     #[test]

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_query_without_terms_is_none() {
-        let fields = Fields::new();
+        let fields = Fields::new(&[]);
         for text in ["", "   ", "to be or not to be", "?!*()[]{}\"~^", "\u{0}\u{1}"] {
             assert!(parse(&fields, text, 10, 1.0).is_none(), "{text:?}");
         }

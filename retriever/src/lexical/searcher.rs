@@ -6,14 +6,16 @@ use std::sync::Arc;
 use tantivy::Searcher;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::Column;
-use tantivy::query::BooleanQuery;
+use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::schema::Field;
 use tantivy::{DocAddress, Score};
 
 use super::moments::Moments;
 use super::schema::Fields;
-use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, query};
+use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, filter, query};
+use crate::filter::Filter;
 use crate::hash::ContentHash;
+use crate::row_ids::RowIds;
 use trivium_ranking::fusion::ScoreMoments;
 
 /// The index as it was when this was taken; later commits do not show. Cheap to clone.
@@ -48,25 +50,53 @@ impl LexicalSearcher {
     /// The `k` best chunks for `query`, best first, equal scores by row id. A chunk matches if it holds any term of the
     /// query; one made of nothing but stop words and punctuation matches nothing.
     ///
+    /// With a filter, only chunks of documents that meet it are looked at; their scores are those of a search without.
+    ///
     /// # Errors
     /// [`LexicalError::Engine`] if the index files cannot be read.
-    pub fn search(&self, query: &str, k: usize) -> Result<Vec<LexicalHit>, LexicalError> {
-        let Some((query, limit)) = self.parse(query, k) else { return Ok(Vec::new()) };
-        let top = self.snapshot.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
-        Ok(self.hits(top))
+    pub fn search(&self, query: &str, k: usize, filter: Option<&Filter>) -> Result<Vec<LexicalHit>, LexicalError> {
+        match self.parse(query, k) {
+            Some((query, limit)) => self.top(query, limit, filter),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// [`search`](Self::search), with the moments of the scores of all chunks, those that match nothing included. Every
-    /// match is scored for that, where the search alone skips what cannot be among the best.
+    /// [`search`](Self::search), with the moments of the scores of all chunks, those that match nothing and those that
+    /// meet no filter included. Every match is scored for that, where the search alone skips what cannot be among the
+    /// best.
     ///
     /// # Errors
     /// As [`search`](Self::search).
-    pub fn search_with_moments(&self, query: &str, k: usize) -> Result<(Vec<LexicalHit>, ScoreMoments), LexicalError> {
+    pub fn search_with_moments(
+        &self,
+        query: &str,
+        k: usize,
+        filter: Option<&Filter>,
+    ) -> Result<(Vec<LexicalHit>, ScoreMoments), LexicalError> {
         let all = ScoreMoments::default().filled_up_to(self.num_docs());
         let Some((query, limit)) = self.parse(query, k) else { return Ok((Vec::new(), all)) };
-        let collector = (TopDocs::with_limit(limit).order_by_score(), Moments);
-        let (top, moments) = self.snapshot.searcher.search(&query, &collector)?;
-        Ok((self.hits(top), moments.filled_up_to(self.num_docs())))
+        let searcher = &self.snapshot.searcher;
+        let (hits, moments) = match filter {
+            None => {
+                let collector = (TopDocs::with_limit(limit).order_by_score(), Moments);
+                let (top, moments) = searcher.search(&query, &collector)?;
+                (self.hits(top), moments)
+            }
+            Some(_) => {
+                let moments = searcher.search(&query, &Moments)?;
+                (self.top(query, limit, filter)?, moments)
+            }
+        };
+        Ok((hits, moments.filled_up_to(self.num_docs())))
+    }
+
+    fn top(&self, query: BooleanQuery, limit: usize, filter: Option<&Filter>) -> Result<Vec<LexicalHit>, LexicalError> {
+        let query: Box<dyn Query> = match filter {
+            Some(filter) => filter::restrict(Box::new(query), filter::compile(&self.snapshot.fields, filter)),
+            None => Box::new(query),
+        };
+        let top = self.snapshot.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
+        Ok(self.hits(top))
     }
 
     /// The query, and how many hits to collect for it; `None` when there can be none.
@@ -109,6 +139,25 @@ impl LexicalSearcher {
     /// Where texts match the query, as ranges of code points, in order and without overlap.
     pub fn highlights<'a>(&self, query: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<Range<u32>>> {
         explain::highlights(query, self.snapshot.max_query_terms, texts)
+    }
+
+    /// The rows of all chunks whose documents meet a filter.
+    ///
+    /// # Errors
+    /// [`LexicalError::Engine`] if the index files cannot be read.
+    pub fn matching(&self, filter: &Filter) -> Result<RowIds, LexicalError> {
+        let Snapshot { searcher, fields, row_ids, .. } = &*self.snapshot;
+        let query = filter::compile(fields, filter);
+        let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
+        let mut matching = Vec::new();
+        for (segment, row_ids) in searcher.segment_readers().iter().zip(row_ids) {
+            let alive = segment.alive_bitset();
+            weight.for_each_no_score(segment, &mut |docs| {
+                let docs = docs.iter().copied().filter(|doc| alive.is_none_or(|alive| alive.is_alive(*doc)));
+                matching.extend(docs.filter_map(|doc| row_ids.first(doc)));
+            })?;
+        }
+        Ok(RowIds::new(matching))
     }
 
     /// How many chunks can be found.

@@ -3,7 +3,9 @@
 use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
 use crate::collection::{Collection, CollectionError, Published};
 use crate::embedder::{Embedder, Lane, checked_vectors};
+use crate::filter::Filter;
 use crate::vector::VectorHit;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
 use trivium_ranking::fusion::{self, Fused, Fusion, Normalisation, Part, Ranking, ScoreMoments, Scored, Weight};
@@ -14,6 +16,8 @@ pub(super) struct LegSearch<'a> {
     pub(super) collection: &'a Collection,
     pub(super) published: &'a Published,
     pub(super) query: &'a SearchQuery,
+    /// The query's filter, parsed for this collection.
+    pub(super) filter: Option<Arc<Filter>>,
     /// Candidates of each leg.
     pub(super) depth: usize,
 }
@@ -34,13 +38,15 @@ impl LegSearch<'_> {
         let started = Instant::now();
         let (searcher, text, depth, inner) =
             (self.published.lexical.clone(), self.query.text.clone(), self.depth, span.clone());
-        let with_moments = self.needs_moments();
-        let work = tokio::task::spawn_blocking(move || {
-            inner.in_scope(|| match with_moments {
-                true => searcher.search_with_moments(&text, depth).map(|(hits, moments)| (hits, Some(moments))),
-                false => searcher.search(&text, depth).map(|hits| (hits, None)),
-            })
-        });
+        let (with_moments, filter) = (self.needs_moments(), self.filter.clone());
+        let search = move || match with_moments {
+            true => {
+                let found = searcher.search_with_moments(&text, depth, filter.as_deref());
+                found.map(|(hits, moments)| (hits, Some(moments)))
+            }
+            false => searcher.search(&text, depth, filter.as_deref()).map(|hits| (hits, None)),
+        };
+        let work = tokio::task::spawn_blocking(move || inner.in_scope(search));
         let hits = work.await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
         let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
         let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
@@ -71,11 +77,16 @@ impl LegSearch<'_> {
     /// The nearest rows, and the moments of all rows' similarities where the vectors are in memory.
     async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
         let Some(vectors) = self.published.vectors.clone() else {
-            return Ok((self.published.table.nearest(&vector, self.depth).await?, None));
+            return Ok((self.published.table.nearest(&vector, self.depth, self.filter.as_deref()).await?, None));
         };
-        let depth = self.depth;
-        let (hits, moments) = tokio::task::spawn_blocking(move || vectors.nearest(&vector, depth)).await?;
-        Ok((hits, Some(moments)))
+        let (depth, lexical, filter) = (self.depth, self.published.lexical.clone(), self.filter.clone());
+        let search = move || {
+            // Vectors in memory know nothing of metadata; the lexical index of the same version does.
+            let among = filter.map(|filter| lexical.matching(&filter)).transpose()?;
+            let (hits, moments) = vectors.nearest(&vector, depth, among.as_ref());
+            Ok((hits, Some(moments)))
+        };
+        tokio::task::spawn_blocking(search).await?
     }
 
     /// Only z-scores of two legs look beyond the candidates.

@@ -39,12 +39,15 @@ pub(super) fn retrieval(collection: &str, query: &SearchQuery) -> Span {
         gen_ai.retrieval.top_k = query.k,
         gen_ai.retrieval.query.text = field::Empty,
         input.value = field::Empty,
+        trivium.filter.used = query.filter.is_some(),
+        trivium.filter.text = field::Empty,
         trivium.index.version = field::Empty,
         trivium.hits = field::Empty,
     );
     if capture_content() {
         span.record("gen_ai.retrieval.query.text", query.text.as_str());
         span.record("input.value", query.text.as_str());
+        span.record("trivium.filter.text", query.filter.as_deref());
     }
     span
 }

@@ -93,7 +93,8 @@ fn document_rows(layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<Docume
     rows.collect()
 }
 
-fn declared_values(
+/// A value for each declared field in one row.
+pub(super) fn declared_values(
     layout: &TableLayout,
     batch: &RecordBatch,
     row: usize,

@@ -9,8 +9,10 @@ mod best;
 mod codes;
 
 use super::VectorHit;
+use crate::row_ids::{RowIds, common_places};
 use best::{Best, KthLargest};
 use codes::{Codes, QueryCode};
+use std::iter::Peekable;
 use std::sync::Arc;
 use trivium_ranking::fusion::ScoreMoments;
 
@@ -139,11 +141,12 @@ impl ExactVectors {
         segment.rows.values.chunks_exact(self.dimension).nth(row)
     }
 
-    /// The `k` live rows whose vectors have the largest inner product with `query`, the largest first, rows of equal
-    /// similarity by their ids; and the moments of the similarities of all live rows, which are those of the codes and so
-    /// good to about two digits. Takes time in proportion to all rows; call it off the async threads.
-    pub fn nearest(&self, query: &[f32], k: usize) -> (Vec<VectorHit>, ScoreMoments) {
-        let look = self.look(query, k);
+    /// The `k` live rows, of these alone where some are named, whose vectors have the largest inner product with
+    /// `query`, the largest first, rows of equal similarity by their ids; and the moments of the similarities of all live
+    /// rows, named or not, which are those of the codes and so good to about two digits. Takes time in proportion to all
+    /// rows; call it off the async threads.
+    pub fn nearest(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> (Vec<VectorHit>, ScoreMoments) {
+        let look = self.look(query, k, among);
         let mut best = Best::of(k);
         for (segment, highest) in self.segments.iter().zip(&look.highest) {
             for row in (0..highest.len()).filter(|row| highest[*row] >= look.needed) {
@@ -157,24 +160,28 @@ impl ExactVectors {
     }
 
     /// A first look at all rows, through their codes.
-    fn look(&self, query: &[f32], k: usize) -> Look {
+    fn look(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> Look {
         let query = QueryCode::of(query);
         let mut lowest = KthLargest::of(k);
         let mut moments = ScoreMoments::default();
         let highest = self.segments.iter().map(|segment| {
             let estimates = segment.rows.codes.estimates(&query).enumerate();
+            let mut wanted = among.map(|among| common_places(&segment.rows.ids, among).peekable());
             let highest = estimates.map(|(row, estimate)| {
                 if segment.deleted.contains(row) {
                     return f32::NEG_INFINITY;
                 }
-                lowest.add(estimate.similarity - estimate.slack);
                 moments.add(estimate.similarity.into());
+                if wanted.as_mut().is_some_and(|wanted| !comes_next(wanted, row)) {
+                    return f32::NEG_INFINITY;
+                }
+                lowest.add(estimate.similarity - estimate.slack);
                 estimate.similarity + estimate.slack
             });
             highest.collect()
         });
         let highest = highest.collect();
-        // No live row is below the least finite number, and deleted ones always are.
+        // No row that is wanted is below the least finite number, and the others always are.
         Look { highest, needed: lowest.get().max(f32::MIN), moments }
     }
 
@@ -235,6 +242,12 @@ impl Rows {
     }
 }
 
+/// Whether `row` is among the places, which are ascending; those before it are passed over.
+fn comes_next(places: &mut Peekable<impl Iterator<Item = usize>>, row: usize) -> bool {
+    while places.next_if(|place| *place < row).is_some() {}
+    places.next_if_eq(&row).is_some()
+}
+
 /// The inner product. Sums run in lanes, so the result may differ from a plain loop in the last digits.
 fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
@@ -278,7 +291,9 @@ mod tests {
             steps in prop::collection::vec((prop::collection::vec(any_vector(), 0..6), prop::collection::vec(0..60_u64, 0..8)), 0..20),
             query in any_vector(),
             k in 0..12_usize,
+            among in prop::collection::vec(0..80_u64, 0..40),
         ) {
+            let among = RowIds::new(among);
             let mut exact = ExactVectors::new(DIMENSION);
             let mut rows = BTreeMap::new();
             let mut next_id = 0;
@@ -291,9 +306,13 @@ mod tests {
                 rows.extend(ids.into_iter().zip(vectors));
                 exact.delete(&deleted);
                 deleted.iter().for_each(|id| { rows.remove(id); });
-                prop_assert_eq!(exact.nearest(&query, k).0, naive(&rows, &query, k));
+                let (hits, moments) = exact.nearest(&query, k, None);
+                prop_assert_eq!(hits, naive(&rows, &query, k));
                 prop_assert_eq!(exact.live_rows(), rows.len() as u64);
-                prop_assert_eq!(before.nearest(&query, k).0, expected_before, "an older state must not change");
+                let kept = rows.iter().filter(|(id, _)| among.as_slice().contains(id));
+                let kept: BTreeMap<u64, Vec<f32>> = kept.map(|(id, vector)| (*id, vector.clone())).collect();
+                prop_assert_eq!(exact.nearest(&query, k, Some(&among)), (naive(&kept, &query, k), moments));
+                prop_assert_eq!(before.nearest(&query, k, None).0, expected_before, "an older state must not change");
             }
         }
 
@@ -312,6 +331,6 @@ mod tests {
             exact.append(vec![id], vec![id as f32]);
         }
         assert!(exact.segments.len() <= 14, "{} segments", exact.segments.len());
-        assert_eq!(exact.nearest(&[1.0], 2).0.iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
+        assert_eq!(exact.nearest(&[1.0], 2, None).0.iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
     }
 }

@@ -1,7 +1,9 @@
 //! Reading rows: all of them, or those with given ids.
 
 use super::decode::{self, stored_chunks};
+use super::schema::TableLayout;
 use super::{ExactVectors, RowKey, RowPlace, StoredChunk, TableFuture, VectorError, VectorTable, failed, schema};
+use crate::filter::Properties;
 use crate::hash::ContentHash;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
@@ -10,13 +12,11 @@ use lance::dataset::ProjectionRequest;
 use lance_core::{ROW_ADDR, ROW_ID};
 use std::collections::HashMap;
 
-/// Columns that the lexical index is made from.
-const INDEX_COLUMNS: [&str; 3] = [schema::TITLE, schema::INDEX_TEXT, schema::CHUNK_HASH];
 /// Columns of a [`RowKey`].
 const KEY_COLUMNS: [&str; 4] = [schema::DOCUMENT_ID, schema::CHUNK_NO, schema::DOCUMENT_HASH, schema::CHUNK_HASH];
 
 /// What the lexical index needs of a row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IndexRow {
     /// The row's stable id.
     pub row_id: u64,
@@ -26,6 +26,8 @@ pub struct IndexRow {
     pub title: String,
     /// The words to index.
     pub index_text: String,
+    /// What filters read of its document.
+    pub properties: Properties,
 }
 
 impl VectorTable {
@@ -76,9 +78,10 @@ impl VectorTable {
     pub fn scan_index_rows(&self) -> TableFuture<'_, BoxStream<'static, Result<Vec<IndexRow>, VectorError>>> {
         async move {
             let mut scanner = self.dataset.scan();
-            scanner.project(&INDEX_COLUMNS).map_err(failed("be scanned"))?.with_row_id();
+            scanner.project(&self.layout.index_columns()).map_err(failed("be scanned"))?.with_row_id();
             let batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
-            Ok(batches.map(|batch| index_rows(&batch.map_err(failed("be scanned"))?)).boxed())
+            let layout = self.layout.clone();
+            Ok(batches.map(move |batch| index_rows(&layout, &batch.map_err(failed("be scanned"))?)).boxed())
         }
         .boxed()
     }
@@ -89,8 +92,8 @@ impl VectorTable {
     /// The table cannot be read.
     pub fn take_index_rows<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, Vec<IndexRow>> {
         async move {
-            let columns = INDEX_COLUMNS.iter().copied().map(str::to_owned);
-            index_rows(&self.take(row_ids, columns).await?)
+            let columns = self.layout.index_columns().into_iter();
+            index_rows(&self.layout, &self.take(row_ids, columns).await?)
         }
         .boxed()
     }
@@ -143,17 +146,26 @@ fn place(row_id: u64, address: u64) -> RowPlace {
     RowPlace { row_id, fragment: (address >> 32) as u32, offset: address as u32 }
 }
 
-fn index_rows(batch: &RecordBatch) -> Result<Vec<IndexRow>, VectorError> {
+fn index_rows(layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<IndexRow>, VectorError> {
     let row_ids = decode::big_number(batch, ROW_ID)?;
     let titles = decode::text(batch, schema::TITLE)?;
     let texts = decode::text(batch, schema::INDEX_TEXT)?;
     let hashes = decode::text(batch, schema::CHUNK_HASH)?;
+    let documents = decode::text(batch, schema::DOCUMENT_ID)?;
+    let uris = decode::text(batch, schema::URI)?;
+    let languages = decode::text(batch, schema::LANGUAGE)?;
     let rows = (0..batch.num_rows()).map(|row| {
         Ok(IndexRow {
             row_id: row_ids.value(row),
             chunk_hash: decode::hash(hashes, row)?,
             title: titles.value(row).to_owned(),
             index_text: texts.value(row).to_owned(),
+            properties: Properties {
+                document_id: documents.value(row).to_owned(),
+                uri: uris.value(row).to_owned(),
+                language: languages.value(row).to_owned(),
+                declared: decode::declared_values(layout, batch, row)?,
+            },
         })
     });
     rows.collect()

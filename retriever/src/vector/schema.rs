@@ -89,6 +89,13 @@ impl TableLayout {
         fixed.iter().map(|name| (*name).to_owned()).chain(declared).collect()
     }
 
+    /// Columns that the lexical index is made from.
+    pub(super) fn index_columns(&self) -> Vec<String> {
+        let fixed = [TITLE, INDEX_TEXT, CHUNK_HASH, DOCUMENT_ID, URI, LANGUAGE];
+        let declared = self.fields.iter().map(column_name);
+        fixed.iter().map(|name| (*name).to_owned()).chain(declared).collect()
+    }
+
     /// Arrow type of the vectors.
     pub(super) fn vector_type(&self) -> DataType {
         // Lance keeps the length as a signed 32-bit number; collections are refused above that when they are made.

@@ -1,6 +1,7 @@
 //! Nearest neighbours.
 
-use super::{TableFuture, VectorError, VectorTable, decode, failed, schema};
+use super::{TableFuture, VectorError, VectorTable, decode, failed, filter, schema};
+use crate::filter::Filter;
 use arrow_array::Float32Array;
 use futures::{FutureExt, TryStreamExt};
 use lance_core::ROW_ID;
@@ -21,11 +22,16 @@ pub struct VectorHit {
 impl VectorTable {
     /// The `k` rows whose vectors have the largest inner product with `query`, the largest first.
     ///
-    /// The search is exact: every live row is compared. Rows of equal similarity come in the order of their ids.
+    /// The search is exact: every live row that meets the filter is compared. Rows of equal similarity come in the order of their ids.
     ///
     /// # Errors
     /// A query of another length than the table's vectors, or a table that cannot be read.
-    pub fn nearest<'a>(&'a self, query: &'a [f32], k: usize) -> TableFuture<'a, Vec<VectorHit>> {
+    pub fn nearest<'a>(
+        &'a self,
+        query: &'a [f32],
+        k: usize,
+        filter: Option<&'a Filter>,
+    ) -> TableFuture<'a, Vec<VectorHit>> {
         async move {
             if query.len() != self.layout.dimension {
                 return Err(VectorError::Dimension { expected: self.layout.dimension, found: query.len() });
@@ -38,6 +44,9 @@ impl VectorTable {
             scanner.nearest(schema::VECTOR, &query, k).map_err(failed("be searched"))?;
             scanner.project(&[DISTANCE]).map_err(failed("be searched"))?;
             scanner.distance_metric(MetricType::Dot).prefilter(true).with_row_id();
+            if let Some(filter) = filter {
+                scanner.filter_expr(filter::compile(filter));
+            }
             let mut batches = scanner.try_into_stream().await.map_err(failed("be searched"))?;
             let mut hits = Vec::with_capacity(k);
             while let Some(batch) = batches.try_next().await.map_err(failed("be searched"))? {

@@ -48,7 +48,7 @@ async fn bad_searches_name_their_field() {
         (search(&"word ".repeat(200_000)), Reason::QueryTooLong, "query"),
         (SearchRequest { k: Some(1_000_000_000), ..search("x") }, Reason::FieldOutOfRange, "k"),
         (SearchRequest { legs: vec![7], ..search("x") }, Reason::FieldInvalid, "legs[0]"),
-        (SearchRequest { filter: "a = 1".into(), ..search("x") }, Reason::NotServed, "filter"),
+        (SearchRequest { filter: "a = 1".into(), ..search("x") }, Reason::FilterInvalid, "filter"),
     ];
     for (request, reason, field) in cases {
         let error = running.search(request).await.unwrap_err();

@@ -6,6 +6,8 @@ mod bad_input;
 mod collections;
 mod documents;
 mod explaining;
+mod filter_engines;
+mod filters;
 mod hashing_embedder;
 mod healing;
 mod own_vectors;

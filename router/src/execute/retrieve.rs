@@ -53,6 +53,7 @@ impl Run {
                 legs: legs(retrieval.legs).iter().map(|leg| i32::from(*leg)).collect(),
                 k: Some(retrieval.settings.k),
                 fusion: fusion_to_wire(&retrieval.settings.fusion),
+                filter: self.query.filter.clone(),
                 request_id: self.query.question.request_id.clone(),
                 ..SearchRequest::default()
             };
@@ -77,6 +78,7 @@ fn in_our_terms(error: Error) -> Error {
     match error.field() {
         Some("collection") => error.with_field("options.collections"),
         Some("k") => error.with_field("options.k"),
+        Some("filter") => error.with_field("options.filter"),
         Some(field) if field.starts_with("fusion") => {
             let field = format!("options.{field}");
             error.with_field(field)

@@ -21,6 +21,9 @@ use trivium_service_kit::{Error, Reason};
 
 use crate::fake_model_host::model_ref;
 
+/// A filter that the stand-in refuses, as the real one would.
+pub const WRONG_FILTER: &str = "= 1";
+
 /// The collections and their hits.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -78,6 +81,9 @@ impl FakeRetriever {
         };
         if self.script.other_embedder && !request.vectors.is_empty() {
             return Err(Error::new(Reason::EmbedderMismatch, "no vector is of the collection's embedder"));
+        }
+        if request.filter == WRONG_FILTER {
+            return Err(Error::new(Reason::FilterInvalid, "at offset 0: expected a field").with_field("filter"));
         }
         let asked = |leg: &Leg| request.legs.contains(&i32::from(*leg));
         let mut hits = hits.clone();

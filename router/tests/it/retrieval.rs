@@ -4,7 +4,7 @@ use trivium_proto::router::v1::QueryOptions;
 use trivium_service_kit::Reason;
 
 use crate::{
-    fake_retriever::{Script, hit},
+    fake_retriever::{Script, WRONG_FILTER, hit},
     world::{Plan, World},
 };
 
@@ -65,4 +65,25 @@ async fn an_unknown_collection_is_not_found_and_names_the_callers_field() {
     let error = world.query(options).await.expect_err("no such collection");
     assert_eq!((error.reason(), error.field()), (Reason::CollectionNotFound, Some("options.collections")));
     assert!(error.message().contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn a_filter_goes_to_each_collection_as_it_is() {
+    let mut plan = Plan::of_intent("how_to", 0.9);
+    plan.retriever.collections.insert("faq", vec![hit("billing.md", 5.0, 0.7)]);
+    let world = World::start(plan).await;
+    let filter = r#"lang = "en""#;
+    let collections = vec!["docs".into(), "faq".into()];
+    let options = QueryOptions { collections, filter: filter.into(), ..QueryOptions::default() };
+    world.query(options).await.expect("an answer");
+    let searched = world.retriever.searched.lock().expect("no test panics with it").clone();
+    assert_eq!(searched.iter().map(|request| request.filter.as_str()).collect::<Vec<_>>(), [filter, filter]);
+}
+
+#[tokio::test]
+async fn a_filter_that_the_retriever_refuses_names_the_callers_field() {
+    let world = World::start(Plan::of_intent("how_to", 0.9)).await;
+    let options = QueryOptions { filter: WRONG_FILTER.into(), ..QueryOptions::default() };
+    let error = world.query(options).await.expect_err("no filter");
+    assert_eq!((error.reason(), error.field()), (Reason::FilterInvalid, Some("options.filter")));
 }

@@ -55,6 +55,8 @@ catalogue! {
     DocumentTooLarge = "DOCUMENT_TOO_LARGE", InvalidArgument, "split the document, or raise retriever.max_document_bytes";
     /// A vector with the wrong length, or with values that are no numbers.
     VectorInvalid = "VECTOR_INVALID", InvalidArgument, "send a vector of the embedder's dimension with finite values, or none";
+    /// A filter that does not parse, or does not fit the collection.
+    FilterInvalid = "FILTER_INVALID", InvalidArgument, "correct the filter at the offset that the error gives; docs/guides/filters.md has the language";
     /// A message that does not decode.
     MessageMalformed = "MESSAGE_MALFORMED", InvalidArgument, "encode the message with the published .proto files";
     /// A message beyond the server's limit.
