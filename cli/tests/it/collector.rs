@@ -29,12 +29,12 @@ pub struct Span {
     pub span_id: Vec<u8>,
     /// Its parent's id; empty for a root.
     pub parent_id: Vec<u8>,
-    /// Its attributes that are texts.
+    /// Its attributes that are texts, or true or false.
     pub attributes: Vec<(String, String)>,
 }
 
 impl Span {
-    /// An attribute that is a text.
+    /// An attribute that is a text, or true or false.
     pub fn attribute(&self, key: &str) -> Option<&str> {
         self.attributes.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -101,6 +101,7 @@ fn keep(service: &str, span: WireSpan) -> Span {
 fn texts(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let text = |attribute: &KeyValue| match attribute.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some((attribute.key.clone(), text.clone())),
+        Value::BoolValue(flag) => Some((attribute.key.clone(), flag.to_string())),
         _ => None,
     };
     attributes.iter().filter_map(text).collect()

@@ -80,7 +80,8 @@ fn ask_over_three_processes(endpoint: &str) -> String {
 
     let router_url = format!("http://{}", router.addr("router"));
     let question = "How are the signing keys rotated?";
-    let ended = run(traced(endpoint, &["ask", question, "--json", "--endpoint", &router_url]));
+    let filter = r#"uri IS NULL OR uri != "signing keys""#;
+    let ended = run(traced(endpoint, &["ask", question, "--filter", filter, "--json", "--endpoint", &router_url]));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let answer: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
     for service in [router, retriever, model_host] {
@@ -131,8 +132,10 @@ fn assert_kinds(spans: &[Span]) {
     }
 }
 
-/// Neither the question nor the page shows anywhere, because nobody asked for that.
+/// Neither the question, the filter nor the page shows anywhere, because nobody asked for that.
 fn assert_no_content(spans: &[Span]) {
+    let filtered = spans.iter().find_map(|span| span.attribute("trivium.filter.used"));
+    assert_eq!(filtered, Some("true"), "that there was a filter shows");
     for span in spans {
         for (key, value) in &span.attributes {
             assert!(!value.contains("signing keys") && !value.contains("Signing keys"), "{}: {key}={value}", span.name);
