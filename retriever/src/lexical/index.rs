@@ -417,6 +417,16 @@ mod tests {
     }
 
     #[test]
+    fn an_index_of_other_declared_fields_is_damage() {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        drop(filled(dir.path()));
+        let lang = MetadataField { name: "lang".to_owned(), kind: crate::metadata::MetadataType::String };
+        let opened = LexicalIndex::open_or_create(dir.path(), std::slice::from_ref(&lang), &LexicalOptions::default());
+        assert!(matches!(opened, Err(LexicalError::Damaged { .. })));
+        assert_ne!(Fields::new(&[lang]).analyzer_hash(), Fields::new(&[]).analyzer_hash());
+    }
+
+    #[test]
     fn an_index_of_another_layout_is_damage() {
         let dir = tempfile::tempdir().expect("a folder can be made");
         let mut schema = tantivy::schema::Schema::builder();
