@@ -37,7 +37,7 @@ pub enum Command {
     /// Fit and judge intent models
     #[command(subcommand)]
     Intents(intents::Command),
-    /// List, create, check and delete collections
+    /// List, create, check, tag and delete collections
     #[command(subcommand)]
     Collections(collections::Command),
     /// Measure quality
@@ -126,6 +126,9 @@ mod tests {
             "trivium collections create docs",
             "trivium collections delete docs --yes",
             "trivium collections check docs --json",
+            "trivium collections snapshots docs --json",
+            "trivium collections tag docs v1 --version 7",
+            "trivium collections untag docs v1",
             "trivium eval retrieval folder --json --keep --split test",
             "trivium bench --json --clients 1,8",
             "trivium bench search --collection docs --json",

@@ -10,8 +10,9 @@ use trivium_proto::{
     model::v1::{EmbedRequest, EmbedResponse, ListModelsRequest, Model, model_service_client::ModelServiceClient},
     retriever::v1::{
         CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
-        GetCollectionRequest, ListCollectionsRequest, SearchRequest, SearchResponse, UpsertDocumentsRequest,
-        UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
+        DeleteTagRequest, GetCollectionRequest, ListCollectionsRequest, ListSnapshotsRequest, RetainedSnapshot,
+        SearchRequest, SearchResponse, TagSnapshotRequest, UpsertDocumentsRequest, UpsertDocumentsResponse,
+        retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
@@ -119,6 +120,23 @@ impl Retriever {
     pub async fn check(&self, name: &str) -> Result<CheckCollectionResponse, Error> {
         let message = CheckCollectionRequest { name: name.to_owned() };
         answer(self.0.clone().check_collection(request(message)).await)
+    }
+
+    /// The kept states of a collection, the newest first.
+    pub async fn snapshots(&self, collection: &str) -> Result<Vec<RetainedSnapshot>, Error> {
+        let message = ListSnapshotsRequest { collection: collection.to_owned() };
+        Ok(answer(self.0.clone().list_snapshots(request(message)).await)?.snapshots)
+    }
+
+    /// Names a kept state.
+    pub async fn tag(&self, message: TagSnapshotRequest) -> Result<RetainedSnapshot, Error> {
+        let tagged = answer(self.0.clone().tag_snapshot(request(message)).await)?;
+        tagged.snapshot.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no state"))
+    }
+
+    /// Takes a tag away.
+    pub async fn untag(&self, message: DeleteTagRequest) -> Result<(), Error> {
+        answer(self.0.clone().delete_tag(request(message)).await).map(drop)
     }
 
     /// Removes a collection.

@@ -8,6 +8,7 @@ mod directory;
 mod files;
 mod plan;
 mod publish;
+mod snapshots;
 mod spec;
 mod writer;
 
@@ -15,6 +16,7 @@ use crate::lexical::{LexicalError, LexicalOptions};
 use crate::vector::{TableCaches, VectorError, VectorTable};
 use directory::Directory;
 use publish::Shared;
+use snapshots::{Snapshots, Tidier};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub use check::{CheckReport, Problems};
 pub use directory::DocumentEntry;
 pub use plan::{Change, PreparedDocument, Tally};
 pub use publish::{Located, Published};
+pub use snapshots::{AsOf, Retained, RetentionPolicy, SnapshotError, SnapshotInfo, SnapshotOptions, StateError};
 pub use spec::{CollectionSpec, EmbedderRef, NameError, check_name};
 pub use writer::{WriteError, Written};
 
@@ -42,6 +45,8 @@ pub struct CollectionOptions {
     pub write_queue: usize,
     /// Rows above which no further waiting request joins a commit.
     pub commit_rows: usize,
+    /// Earlier states that are kept.
+    pub snapshots: SnapshotOptions,
 }
 
 /// Why a collection, or the folder that holds them, could not be used.
@@ -122,6 +127,8 @@ pub enum CollectionError {
 pub struct Collection {
     spec: CollectionSpec,
     shared: Arc<Shared>,
+    snapshots: Arc<Snapshots>,
+    tidier: Tidier,
     writer: WriterHandle,
 }
 
@@ -139,10 +146,16 @@ impl Collection {
         let caught_up = catchup::catch_up(&table, &keys, &lexical_folder, &options.lexical).await?;
         caught_up.report.log(&spec.name);
         let vectors = table.load_exact(options.exact_vectors_bytes).await?;
-        let published = Published::new(table.clone(), caught_up.index.searcher(), vectors, &directory);
+        let snapshots = Snapshots::open(&spec.name, folder, options.snapshots, options.lexical.clone(), &table).await?;
+        let snapshots = Arc::new(snapshots);
+        let (index, captured) = snapshots.capture(caught_up.index, table.version()).await?;
+        let published = Published::new(table.clone(), index.searcher(), vectors, &directory);
         let shared = Arc::new(Shared::new(published, directory));
-        let writer = writer::start(spec.name.clone(), lexical_folder, options, shared.clone(), table, caught_up.index);
-        Ok(Self { spec, shared, writer })
+        snapshots.published(&shared.published(), captured).await;
+        let tidier = Tidier::start(snapshots.clone(), shared.clone());
+        let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
+        let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);
+        Ok(Self { spec, shared, snapshots, tidier, writer })
     }
 
     /// What the collection was made as.
@@ -159,6 +172,37 @@ impl Collection {
     /// because then no later one will come.
     pub async fn at_least(&self, version: u64) -> Arc<Published> {
         self.shared.at_least(version).await
+    }
+
+    /// The pair of an earlier state, which gives the scores that it gave when it was published.
+    ///
+    /// # Errors
+    /// [`SnapshotError::State`] when that state is not kept, and whatever keeps its files from being read.
+    pub async fn as_of(&self, state: &AsOf) -> Result<Arc<Published>, SnapshotError> {
+        self.snapshots.pair(state, &self.published()).await
+    }
+
+    /// All kept states, the newest first.
+    pub fn snapshots(&self) -> Vec<Retained> {
+        self.snapshots.list(&self.published())
+    }
+
+    /// Gives a kept state a name, which keeps it; a name that another state had is taken from it. `None` means the
+    /// published state.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the state is not kept, there are too many tags, or the tag cannot be written.
+    pub async fn tag(&self, tag: &str, version: Option<u64>) -> Result<Retained, SnapshotError> {
+        let published = self.published();
+        self.snapshots.tag(tag, version.unwrap_or(published.version()), &published).await
+    }
+
+    /// Takes a name from its state.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when there is no such tag, or the change cannot be written.
+    pub async fn untag(&self, tag: &str) -> Result<(), SnapshotError> {
+        self.snapshots.untag(tag, self.published().version()).await
     }
 
     /// Compares every row of the published state with everything that was derived from the table.
@@ -195,5 +239,6 @@ impl Collection {
     pub async fn close(&self) {
         self.shared.close();
         self.writer.close().await;
+        self.tidier.stop().await;
     }
 }

@@ -3,6 +3,7 @@
 mod convert;
 mod json;
 mod search;
+mod snapshots;
 mod upsert;
 
 use crate::service::Retriever;
@@ -139,20 +140,30 @@ impl RetrieverService for Grpc {
 
     async fn list_snapshots(
         &self,
-        _request: Request<ListSnapshotsRequest>,
+        request: Request<ListSnapshotsRequest>,
     ) -> Result<Response<ListSnapshotsResponse>, Status> {
-        Err(not_served("ListSnapshots"))
+        let collection = request.into_inner().collection;
+        let kept = self.retriever.list_snapshots(&collection)?.into_iter();
+        let snapshots = kept.map(|retained| snapshots::retained(&collection, retained)).collect();
+        Ok(Response::new(ListSnapshotsResponse { snapshots }))
     }
 
     async fn tag_snapshot(
         &self,
-        _request: Request<TagSnapshotRequest>,
+        request: Request<TagSnapshotRequest>,
     ) -> Result<Response<TagSnapshotResponse>, Status> {
-        Err(not_served("TagSnapshot"))
+        let deadline = Deadline::of(&request);
+        let TagSnapshotRequest { collection, tag, version } = request.into_inner();
+        let version = (version != 0).then_some(version);
+        let tagged = deadline.limit("tagging", self.retriever.tag_snapshot(&collection, &tag, version)).await??;
+        Ok(Response::new(TagSnapshotResponse { snapshot: Some(snapshots::retained(&collection, tagged)) }))
     }
 
-    async fn delete_tag(&self, _request: Request<DeleteTagRequest>) -> Result<Response<DeleteTagResponse>, Status> {
-        Err(not_served("DeleteTag"))
+    async fn delete_tag(&self, request: Request<DeleteTagRequest>) -> Result<Response<DeleteTagResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let DeleteTagRequest { collection, tag } = request.into_inner();
+        deadline.limit("deleting a tag", self.retriever.delete_tag(&collection, &tag)).await??;
+        Ok(Response::new(DeleteTagResponse {}))
     }
 
     async fn purge_documents(

@@ -1,13 +1,14 @@
 //! The retriever's configuration.
 
 use crate::chunk::ChunkOptions;
-use crate::collection::CollectionOptions;
+use crate::collection::{CollectionOptions, RetentionPolicy, SnapshotOptions};
 use crate::lexical::LexicalOptions;
 use crate::search::Depth;
 use crate::service::Limits;
 use crate::vector::TableCaches;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 use trivium_service_kit::config::at_least;
 use trivium_service_kit::{ClientOptions, ConfigError, ServerOptions};
 
@@ -40,6 +41,17 @@ pub struct Options {
     pub index_cache_bytes: usize,
     /// Budget of Lance's metadata cache, in bytes, for all collections together.
     pub metadata_cache_bytes: usize,
+    /// The newest states of each collection that are kept, at least 1; the published one is among them.
+    pub snapshots_newest: usize,
+    /// Of older states, the last of each interval of this length is kept, in milliseconds; 0 keeps none.
+    pub snapshots_interval_ms: u64,
+    /// The age up to which the last state of each interval is kept, in milliseconds.
+    pub snapshots_age_ms: u64,
+    /// Earlier states of each collection that are held open at once, at least 1. Each may hold its vectors in memory,
+    /// within `exact_vectors_bytes`.
+    pub snapshots_open: usize,
+    /// Commits between two removals of the files of states that are not kept, at least 1.
+    pub cleanup_commits: u64,
     /// Memory for documents that Tantivy has not committed yet, in bytes, for each collection.
     pub lexical_writer_bytes: usize,
 }
@@ -57,6 +69,11 @@ impl Default for Options {
             write_queue: 64,
             commit_rows: 8_192,
             exact_vectors_bytes: 256 << 20,
+            snapshots_newest: 10,
+            snapshots_interval_ms: 3_600_000,
+            snapshots_age_ms: 86_400_000,
+            snapshots_open: 2,
+            cleanup_commits: 32,
             index_cache_bytes: 256 * MIB,
             metadata_cache_bytes: 128 * MIB,
             lexical_writer_bytes: LexicalOptions::default().writer_memory_bytes,
@@ -80,6 +97,9 @@ impl Options {
         at_least("candidates", self.candidates, 1)?;
         at_least("write_queue", self.write_queue, 1)?;
         at_least("commit_rows", self.commit_rows, 1)?;
+        at_least("snapshots_newest", self.snapshots_newest, 1)?;
+        at_least("snapshots_open", self.snapshots_open, 1)?;
+        at_least("cleanup_commits", self.cleanup_commits, 1)?;
         at_least("index_cache_bytes", self.index_cache_bytes, MIB)?;
         at_least("metadata_cache_bytes", self.metadata_cache_bytes, MIB)?;
         // Tantivy refuses less.
@@ -94,6 +114,19 @@ impl Options {
             exact_vectors_bytes: self.exact_vectors_bytes,
             write_queue: self.write_queue,
             commit_rows: self.commit_rows,
+            snapshots: self.snapshots(),
+        }
+    }
+
+    fn snapshots(&self) -> SnapshotOptions {
+        SnapshotOptions {
+            retention: RetentionPolicy {
+                newest: self.snapshots_newest,
+                interval: Duration::from_millis(self.snapshots_interval_ms),
+                age: Duration::from_millis(self.snapshots_age_ms),
+            },
+            open: self.snapshots_open,
+            cleanup_commits: self.cleanup_commits,
         }
     }
 
@@ -101,7 +134,7 @@ impl Options {
     pub fn limits(&self) -> Limits {
         Limits {
             document_bytes: self.max_document_bytes,
-            batch_budget: std::time::Duration::from_millis(self.batch_deadline_ms),
+            batch_budget: Duration::from_millis(self.batch_deadline_ms),
             chunking: ChunkOptions::default(),
             depth: Depth { candidates: self.candidates },
         }
@@ -124,6 +157,7 @@ mod tests {
             (Options { data_dir: PathBuf::new(), ..good() }, "data_dir"),
             (Options { candidates: 0, ..good() }, "candidates"),
             (Options { write_queue: 0, ..good() }, "write_queue"),
+            (Options { snapshots_newest: 0, ..good() }, "snapshots_newest"),
             (Options { lexical_writer_bytes: 1, ..good() }, "lexical_writer_bytes"),
             (
                 Options { model_host: ClientOptions { endpoint: "nowhere".into(), ..good().model_host }, ..good() },

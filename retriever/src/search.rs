@@ -8,7 +8,7 @@ mod state;
 mod telemetry;
 mod vector;
 
-use crate::collection::{Collection, EmbedderRef, Published};
+use crate::collection::{AsOf, Collection, EmbedderRef, Published};
 use crate::embedder::Embedder;
 use crate::filter::Filter;
 use crate::given_vector::GivenVector;
@@ -71,6 +71,8 @@ pub struct SearchQuery {
     pub min_version: u64,
     /// A condition on the documents, as the client wrote it; checked when the collection is known.
     pub filter: Option<String>,
+    /// The earlier state to answer from, looked for once the least version is published; `None` for the published one.
+    pub as_of: Option<AsOf>,
 }
 
 /// One passage that was found.
@@ -148,7 +150,10 @@ pub async fn search(
     let span = telemetry::retrieval(&collection.spec().name, &query);
     let filter = filter::parse(query.filter.as_deref(), collection.spec())?;
     let published = state::awaited(collection, query.min_version, deadline).instrument(span.clone()).await?;
-    let work = run(collection, published, embedder, query, filter, depth, deadline);
+    let work = async {
+        let published = state::read(collection, published, query.as_of.as_ref()).await?;
+        run(collection, published, embedder, query, filter, depth, deadline).await
+    };
     let found = deadline.limit("the search", work.instrument(span.clone())).await?;
     if let Ok(found) = &found {
         telemetry::record_found(&span, found);

@@ -1,5 +1,7 @@
 //! What the retriever does, apart from how it is called.
 
+mod snapshots;
+
 use crate::chunk::ChunkOptions;
 use crate::collection::{
     Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Written,
@@ -14,6 +16,9 @@ use crate::stored::{StoredDocument, read_documents};
 use std::sync::Arc;
 use std::time::Duration;
 use trivium_service_kit::{Deadline, Error, Reason};
+
+pub(crate) use snapshots::as_of_error;
+pub use snapshots::checked_tag;
 
 /// Longest vectors that a collection takes.
 const MAX_DIMENSION: usize = 65_536;

@@ -14,6 +14,7 @@ mod scan;
 mod schema;
 mod search;
 mod store;
+mod versions;
 
 use futures::future::BoxFuture;
 
@@ -25,6 +26,7 @@ pub use scan::IndexRow;
 pub use schema::TableLayout;
 pub use search::VectorHit;
 pub use store::{TableCaches, VectorTable};
+pub use versions::{Removed, Strays};
 
 /// What the table does, as a future behind a pointer. Lance's futures are large, and are compiled anew in every crate
 /// that polls them by value; boxed, they are compiled in this crate alone.

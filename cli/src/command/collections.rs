@@ -1,6 +1,7 @@
 //! `trivium collections`: what there is to search.
 
 mod check;
+mod snapshots;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -33,6 +34,12 @@ pub enum Command {
     },
     /// Compare every row of a collection with both of its indexes; exit code 1 when anything differs
     Check(check::Args),
+    /// List the states of a collection that searches can still answer from
+    Snapshots(snapshots::List),
+    /// Name a state, which keeps it until the tag is deleted
+    Tag(snapshots::Tag),
+    /// Delete a tag
+    Untag(snapshots::Untag),
     /// Remove a collection and its files
     Delete {
         /// Its name
@@ -51,6 +58,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::List { json, endpoint } => list(&Retriever::connect(&endpoint.url)?, json).await,
         Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
         Command::Check(args) => check::run(args).await,
+        Command::Snapshots(args) => snapshots::list(args).await,
+        Command::Tag(args) => snapshots::tag(args).await,
+        Command::Untag(args) => snapshots::untag(args).await,
         Command::Delete { name, yes, endpoint } => delete(&Retriever::connect(&endpoint.url)?, &name, yes).await,
     }
 }

@@ -95,6 +95,27 @@ pub(super) fn write_durably(path: &Path, text: &str) -> Result<(), CollectionErr
     rename_durably(&partial, path)
 }
 
+/// Writes a file, not durably.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), CollectionError> {
+    std::fs::write(path, text).map_err(cannot("cannot write", path))
+}
+
+/// Gives a folder another name, not durably.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), CollectionError> {
+    std::fs::rename(from, to).map_err(cannot("cannot rename", from))
+}
+
+/// Makes the files in a folder durable, and their names.
+pub(super) fn sync_all(folder: &Path) -> Result<(), CollectionError> {
+    for entry in std::fs::read_dir(folder).map_err(cannot("cannot list", folder))? {
+        let path = entry.map_err(cannot("cannot list", folder))?.path();
+        if path.is_file() {
+            File::open(&path).and_then(|file| file.sync_all()).map_err(cannot("cannot sync", &path))?;
+        }
+    }
+    sync_folder(folder)
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), CollectionError> {
     let sync = || File::open(path)?.sync_all();

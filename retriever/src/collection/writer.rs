@@ -10,6 +10,7 @@ use super::derive::{self, LexicalChange};
 use super::directory::{Directory, DocumentEntry};
 use super::plan::{Change, GroupPlan, PreparedDocument, Tally, Verdict, plan};
 use super::publish::{Published, Shared};
+use super::snapshots::Snapshots;
 use super::{CollectionError, CollectionOptions};
 use crate::lexical::{LexicalIndex, LexicalOptions};
 use crate::vector::{ChunkRow, ExactVectors, RowPlace, VectorTable};
@@ -88,15 +89,22 @@ impl WriterHandle {
     }
 }
 
+/// What the writer keeps in step with the table.
+pub(super) struct Derived {
+    pub(super) lexical_folder: PathBuf,
+    pub(super) index: LexicalIndex,
+    pub(super) snapshots: Arc<Snapshots>,
+}
+
 /// Starts the writer of a collection.
 pub(super) fn start(
     collection: String,
-    lexical_folder: PathBuf,
     options: &CollectionOptions,
     shared: Arc<Shared>,
     table: VectorTable,
-    index: LexicalIndex,
+    derived: Derived,
 ) -> WriterHandle {
+    let Derived { lexical_folder, index, snapshots } = derived;
     let (queue, requests) = mpsc::channel(options.write_queue.max(1));
     let writer = Writer {
         collection,
@@ -105,6 +113,7 @@ pub(super) fn start(
         exact_vectors_bytes: options.exact_vectors_bytes,
         commit_rows: options.commit_rows,
         shared,
+        snapshots,
         requests,
         table,
         index: Some(index),
@@ -120,6 +129,7 @@ struct Writer {
     exact_vectors_bytes: u64,
     commit_rows: usize,
     shared: Arc<Shared>,
+    snapshots: Arc<Snapshots>,
     requests: mpsc::Receiver<Request>,
     /// The newest version that this writer knows.
     table: VectorTable,
@@ -232,13 +242,16 @@ impl Writer {
         let index = self.index.take().ok_or(missing)?;
         let payload = derive::payload(&self.table, index.analyzer_hash(), vector_rows);
         let index = derive::apply(index, change, payload).await?;
+        let (index, captured) = self.snapshots.capture(index, version).await?;
         let searcher = index.searcher();
         check_count(LEXICAL, searcher.num_docs(), vector_rows, version)?;
         self.index = Some(index);
-        Ok(self.shared.publish(|directory| {
+        let published = self.shared.publish(|directory| {
             edit(directory);
             Published::new(self.table.clone(), searcher, vectors, directory)
-        }))
+        });
+        self.snapshots.published(&published, captured).await;
+        Ok(published)
     }
 
     /// Reads the table's newest version, derives everything else from it again, and publishes all.
@@ -248,13 +261,16 @@ impl Writer {
         let caught_up = catchup::catch_up(&table, &keys, &self.lexical_folder, &self.lexical_options).await?;
         caught_up.report.log(&self.collection);
         let vectors = table.load_exact(self.exact_vectors_bytes).await?;
-        let searcher = caught_up.index.searcher();
-        self.index = Some(caught_up.index);
+        let (index, captured) = self.snapshots.capture(caught_up.index, table.version()).await?;
+        let searcher = index.searcher();
+        self.index = Some(index);
         self.table = table;
-        Ok(self.shared.publish(|directory| {
+        let published = self.shared.publish(|directory| {
             *directory = Directory::from_keys(&keys);
             Published::new(self.table.clone(), searcher, vectors, directory)
-        }))
+        });
+        self.snapshots.published(&published, captured).await;
+        Ok(published)
     }
 }
 

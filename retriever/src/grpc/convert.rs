@@ -163,7 +163,7 @@ fn declared_field(field: &MetadataField) -> proto::MetadataField {
     proto::MetadataField { name: field.name.clone(), r#type: kind.into() }
 }
 
-fn timestamp(nanos: i128) -> Timestamp {
+pub(super) fn timestamp(nanos: i128) -> Timestamp {
     let seconds = i64::try_from(nanos.div_euclid(NANOS_PER_SECOND)).unwrap_or(i64::MAX);
     // The remainder is below a thousand million, which 32 bits hold.
     let nanos = i32::try_from(nanos.rem_euclid(NANOS_PER_SECOND)).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A search between the contract and the service.
 
 use super::convert::{given_vector, model_ref, snapshot, unknown};
-use super::json;
+use super::{json, snapshots};
 use crate::collection::Collection;
 use crate::lexical::TermPart;
 use crate::search::{Found, Hit, Leg, LegReport, Legs, SearchQuery, read_error};
@@ -21,7 +21,6 @@ const MAX_VECTORS: usize = 16;
 /// Checks a request and fills its defaults in.
 pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error> {
     validate::query("query", &request.query)?;
-    validate::not_served("as_of", request.as_of.is_some())?;
     validate::request_id(&request.request_id)?;
     let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
     validate::in_range("vectors", vectors, 0..=MAX_VECTORS as u32)?;
@@ -38,6 +37,7 @@ pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error>
         explain: request.explain,
         min_version: request.min_version,
         filter: Some(request.filter).filter(|filter| !filter.is_empty()),
+        as_of: request.as_of.map(snapshots::as_of).transpose()?,
     })
 }
 
@@ -262,7 +262,7 @@ mod tests {
                 "fusion.convex.normalisation",
             ),
             (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
-            (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::NotServed, "as_of"),
+            (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::FieldMissing, "as_of"),
         ];
         for (request, reason, field) in cases {
             let error = query(request).unwrap_err();

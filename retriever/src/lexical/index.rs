@@ -17,7 +17,7 @@ use crate::metadata::MetadataField;
 const MAX_DELETED_SHARE: f32 = 0.15;
 
 /// Where Tantivy lists the files that are its own.
-const MANAGED_FILES: &str = ".managed.json";
+pub(super) const MANAGED_FILES: &str = ".managed.json";
 
 /// The one writer of a lexical index, with a reader that sees what was committed last.
 pub struct LexicalIndex {
@@ -96,9 +96,22 @@ impl LexicalIndex {
             self.writer.rollback()?;
             return Err(error.into());
         }
+        self.refresh()
+    }
+
+    /// Brings the searcher to the segments that the index holds now.
+    pub(super) fn refresh(&mut self) -> Result<(), LexicalError> {
         self.reader.reload()?;
         self.searcher = LexicalSearcher::new(self.reader.searcher(), self.fields.clone(), &self.options)?;
         Ok(())
+    }
+
+    pub(super) fn engine(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The state after the last commit.
@@ -183,7 +196,7 @@ fn open_writer(dir: &Path, index: &Index, options: &LexicalOptions) -> Result<In
     Ok(writer)
 }
 
-fn check_files(dir: &Path, index: &Index, options: &LexicalOptions) -> Result<(), LexicalError> {
+pub(super) fn check_files(dir: &Path, index: &Index, options: &LexicalOptions) -> Result<(), LexicalError> {
     if !options.verify_checksums {
         return Ok(());
     }
@@ -195,7 +208,7 @@ fn check_files(dir: &Path, index: &Index, options: &LexicalOptions) -> Result<()
 }
 
 /// What kept Tantivy from reading the index: damage, unless the operating system refused to read a file that is there.
-fn unreadable(dir: &Path, error: TantivyError) -> LexicalError {
+pub(super) fn unreadable(dir: &Path, error: TantivyError) -> LexicalError {
     let io_error = match &error {
         TantivyError::IoError(io_error) => Some(io_error),
         TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. }) => Some(io_error),
@@ -205,7 +218,7 @@ fn unreadable(dir: &Path, error: TantivyError) -> LexicalError {
     if io_error.is_some_and(|error| refused(error)) { error.into() } else { damaged(dir, error) }
 }
 
-fn damaged(path: &Path, reason: impl ToString) -> LexicalError {
+pub(super) fn damaged(path: &Path, reason: impl ToString) -> LexicalError {
     LexicalError::Damaged { path: path.to_owned(), reason: reason.to_string() }
 }
 

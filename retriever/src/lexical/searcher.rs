@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tantivy::Searcher;
 use tantivy::collector::TopDocs;
 use tantivy::columnar::Column;
+use tantivy::index::SegmentId;
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::schema::Field;
 use tantivy::{DocAddress, Score};
@@ -158,6 +159,12 @@ impl LexicalSearcher {
             })?;
         }
         Ok(RowIds::new(matching))
+    }
+
+    /// The segments that it reads, each with the operation up to which its deletions are known.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (SegmentId, Option<u64>)> {
+        let segments = self.snapshot.searcher.segment_readers().iter();
+        segments.map(|segment| (segment.segment_id(), segment.delete_opstamp()))
     }
 
     /// How many chunks can be found.

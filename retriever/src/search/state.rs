@@ -1,6 +1,7 @@
 //! Which state of the collection a search reads.
 
-use crate::collection::{Collection, Published};
+use crate::collection::{AsOf, Collection, Published};
+use crate::service::as_of_error;
 use std::sync::Arc;
 use trivium_service_kit::{Deadline, Error, Reason};
 
@@ -32,5 +33,20 @@ pub(super) async fn awaited(
             );
             Err(Error::new(Reason::DeadlineExceeded, message).with_field("min_version"))
         }
+    }
+}
+
+/// The pair to read: that of the earlier state, where one is asked for.
+///
+/// # Errors
+/// `SNAPSHOT_EXPIRED` and `SNAPSHOT_NOT_FOUND`, each saying what is there, and `COLLECTION_DAMAGED`.
+pub(super) async fn read(
+    collection: &Collection,
+    published: Arc<Published>,
+    as_of: Option<&AsOf>,
+) -> Result<Arc<Published>, Error> {
+    match as_of {
+        None => Ok(published),
+        Some(state) => collection.as_of(state).await.map_err(|error| as_of_error(collection, &error)),
     }
 }

@@ -13,5 +13,6 @@ mod healing;
 mod own_vectors;
 mod searching;
 mod service;
+mod snapshots;
 mod state;
 mod writing;

@@ -63,10 +63,14 @@ catalogue! {
     MessageTooLarge = "MESSAGE_TOO_LARGE", ResourceExhausted, "send less at once, or raise the server's max_message_bytes";
     /// No collection of that name.
     CollectionNotFound = "COLLECTION_NOT_FOUND", NotFound, "create the collection, or correct its name; `trivium collections list` shows what there is";
+    /// A state of a collection that never was.
+    SnapshotNotFound = "SNAPSHOT_NOT_FOUND", NotFound, "name a version or tag of this collection; `trivium collections snapshots NAME` lists them";
     /// No model of that name and version.
     ModelNotFound = "MODEL_NOT_FOUND", NotFound, "`trivium models list` shows what there is; `trivium models pull minilm` fetches the encoder";
     /// No generator of that name.
     GeneratorNotFound = "GENERATOR_NOT_FOUND", NotFound, "name a generator that the model host is configured with";
+    /// A state of a collection that is not kept any more.
+    SnapshotExpired = "SNAPSHOT_EXPIRED", FailedPrecondition, "ask as of a state that is kept, which the error lists; tag a state to keep it, or raise retriever.snapshots_newest";
     /// A collection of that name exists.
     CollectionExists = "COLLECTION_EXISTS", AlreadyExists, "choose another name, or set if_absent";
     /// No vector of the collection's embedder.
