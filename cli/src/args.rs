@@ -129,6 +129,7 @@ mod tests {
             "trivium collections snapshots docs --json",
             "trivium collections tag docs v1 --version 7",
             "trivium collections untag docs v1",
+            "trivium collections purge docs a b --yes --json",
             "trivium eval retrieval folder --json --keep --split test",
             "trivium bench --json --clients 1,8",
             "trivium bench search --collection docs --json",

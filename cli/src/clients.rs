@@ -10,9 +10,9 @@ use trivium_proto::{
     model::v1::{EmbedRequest, EmbedResponse, ListModelsRequest, Model, model_service_client::ModelServiceClient},
     retriever::v1::{
         CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
-        DeleteTagRequest, GetCollectionRequest, ListCollectionsRequest, ListSnapshotsRequest, RetainedSnapshot,
-        SearchRequest, SearchResponse, TagSnapshotRequest, UpsertDocumentsRequest, UpsertDocumentsResponse,
-        retriever_service_client::RetrieverServiceClient,
+        DeleteTagRequest, GetCollectionRequest, ListCollectionsRequest, ListSnapshotsRequest, PurgeDocumentsRequest,
+        PurgeDocumentsResponse, RetainedSnapshot, SearchRequest, SearchResponse, TagSnapshotRequest,
+        UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
@@ -137,6 +137,11 @@ impl Retriever {
     /// Takes a tag away.
     pub async fn untag(&self, message: DeleteTagRequest) -> Result<(), Error> {
         answer(self.0.clone().delete_tag(request(message)).await).map(drop)
+    }
+
+    /// Erases documents.
+    pub async fn purge(&self, message: PurgeDocumentsRequest) -> Result<PurgeDocumentsResponse, Error> {
+        answer(self.0.clone().purge_documents(request(message)).await)
     }
 
     /// Removes a collection.

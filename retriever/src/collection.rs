@@ -8,6 +8,7 @@ mod directory;
 mod files;
 mod plan;
 mod publish;
+mod purge;
 mod snapshots;
 mod spec;
 mod writer;
@@ -27,6 +28,7 @@ pub use check::{CheckReport, Problems};
 pub use directory::DocumentEntry;
 pub use plan::{Change, PreparedDocument, Tally};
 pub use publish::{Located, Published};
+pub use purge::Purged;
 pub use snapshots::{AsOf, Retained, RetentionPolicy, SnapshotError, SnapshotInfo, SnapshotOptions, StateError};
 pub use spec::{CollectionSpec, EmbedderRef, NameError, check_name};
 pub use writer::{WriteError, Written};
@@ -180,6 +182,15 @@ impl Collection {
     /// [`SnapshotError::State`] when that state is not kept, and whatever keeps its files from being read.
     pub async fn as_of(&self, state: &AsOf) -> Result<Arc<Published>, SnapshotError> {
         self.snapshots.pair(state, &self.published()).await
+    }
+
+    /// Erases documents physically, from every state, and drops all earlier states for it. The purge is finished even when
+    /// nobody waits for it any more.
+    ///
+    /// # Errors
+    /// As [`Collection::write`]; the same purge may then be tried again.
+    pub async fn purge(&self, document_ids: Vec<String>) -> Result<Purged, WriteError> {
+        self.writer.purge(document_ids).await
     }
 
     /// All kept states, the newest first.

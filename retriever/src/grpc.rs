@@ -22,7 +22,7 @@ use trivium_proto::retriever::v1::{
     PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, TagSnapshotRequest,
     TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
-use trivium_service_kit::{Deadline, Error, Reason, validate};
+use trivium_service_kit::{Deadline, validate};
 
 /// Most ids of one request.
 const MAX_IDS: u32 = 1_024;
@@ -168,15 +168,15 @@ impl RetrieverService for Grpc {
 
     async fn purge_documents(
         &self,
-        _request: Request<PurgeDocumentsRequest>,
+        request: Request<PurgeDocumentsRequest>,
     ) -> Result<Response<PurgeDocumentsResponse>, Status> {
-        Err(not_served("PurgeDocuments"))
+        let deadline = Deadline::of(&request);
+        let PurgeDocumentsRequest { collection, document_ids } = request.into_inner();
+        check_count(&document_ids)?;
+        let work = self.retriever.purge_documents(&collection, document_ids);
+        let purged = deadline.limit("the purge, which goes on", work).await??;
+        Ok(Response::new(snapshots::purged(&collection, purged)))
     }
-}
-
-/// The answer of a call whose work is not served yet.
-fn not_served(call: &str) -> Status {
-    Error::new(Reason::NotServed, format!("{call} is not served yet")).into()
 }
 
 fn check_count(document_ids: &[String]) -> Result<(), Status> {

@@ -4,7 +4,7 @@ mod snapshots;
 
 use crate::chunk::ChunkOptions;
 use crate::collection::{
-    Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Written,
+    Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Purged, Written,
     check_name,
 };
 use crate::document::check_id;
@@ -153,6 +153,16 @@ impl Retriever {
             Written::Published { published, tally } => Ok((published, tally.deleted)),
             Written::Stale { .. } => Err(Error::new(Reason::Internal, "a deletion came back as out of date")),
         }
+    }
+
+    /// Erases documents physically, from every state of the collection. An id that is not there now is no error.
+    ///
+    /// # Errors
+    /// As [`Retriever::delete_documents`].
+    pub async fn purge_documents(&self, name: &str, document_ids: Vec<String>) -> Result<Purged, Error> {
+        let collection = self.collection("collection", name)?;
+        check_ids(&document_ids)?;
+        collection.purge(document_ids).await.map_err(|error| write_error(&collection, &error))
     }
 
     /// Gives documents back as they were handed in.

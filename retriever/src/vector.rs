@@ -7,6 +7,7 @@ mod check;
 mod commit;
 mod decode;
 mod encode;
+mod erase;
 mod exact;
 mod filter;
 mod rows;
@@ -26,7 +27,7 @@ pub use scan::IndexRow;
 pub use schema::TableLayout;
 pub use search::VectorHit;
 pub use store::{TableCaches, VectorTable};
-pub use versions::{Removed, Strays};
+pub use versions::Removed;
 
 /// What the table does, as a future behind a pointer. Lance's futures are large, and are compiled anew in every crate
 /// that polls them by value; boxed, they are compiled in this crate alone.

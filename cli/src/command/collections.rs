@@ -1,6 +1,7 @@
 //! `trivium collections`: what there is to search.
 
 mod check;
+mod purge;
 mod snapshots;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -40,6 +41,8 @@ pub enum Command {
     Tag(snapshots::Tag),
     /// Delete a tag
     Untag(snapshots::Untag),
+    /// Erase documents physically, from every state; earlier states and their tags are lost
+    Purge(purge::Args),
     /// Remove a collection and its files
     Delete {
         /// Its name
@@ -60,6 +63,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check::run(args).await,
         Command::Snapshots(args) => snapshots::list(args).await,
         Command::Tag(args) => snapshots::tag(args).await,
+        Command::Purge(args) => purge::run(args).await,
         Command::Untag(args) => snapshots::untag(args).await,
         Command::Delete { name, yes, endpoint } => delete(&Retriever::connect(&endpoint.url)?, &name, yes).await,
     }
@@ -96,19 +100,19 @@ async fn delete(retriever: &Retriever, name: &str, yes: bool) -> anyhow::Result<
     let Some(found) = retriever.collection(name).await? else {
         bail!("there is no collection {name:?}; `trivium collections list` shows what there is");
     };
-    if !yes && !confirmed(name, found.documents)? {
+    if !yes && !confirmed(&format!("deleting {name} with {} documents", found.documents), name)? {
         bail!("nothing was deleted");
     }
     retriever.delete(name).await?;
     Ok(output::line(format!("deleted {name} with {} documents", found.documents))?)
 }
 
-/// Asks the person at the terminal. Without one, nobody can say yes.
-fn confirmed(name: &str, documents: u64) -> anyhow::Result<bool> {
+/// Asks the person at the terminal to type `name`. Without one, nobody can say yes.
+fn confirmed(what: &str, name: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("deleting {name} with {documents} documents needs --yes when no terminal can be asked");
+        bail!("{what} needs --yes when no terminal can be asked");
     }
-    eprint!("Delete {name} with {documents} documents? Type its name to confirm: ");
+    eprint!("This is {what}, for good. Type {name} to confirm: ");
     io::stderr().flush()?;
     let mut typed = String::new();
     io::stdin().lock().read_line(&mut typed)?;

@@ -1,8 +1,10 @@
 //! Names of files and folders, and the few operations on them that must be durable or atomic.
 
 use super::CollectionError;
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Folder of all collections in the data folder.
@@ -116,6 +118,24 @@ pub(super) fn sync_all(folder: &Path) -> Result<(), CollectionError> {
     sync_folder(folder)
 }
 
+/// Bytes of the files in folders and in those below them. A file counts once, however many names it has in them.
+pub(super) fn bytes(folders: &[PathBuf]) -> Result<u64, CollectionError> {
+    let (mut bytes, mut seen) = (0, HashSet::new());
+    let mut waiting = folders.to_vec();
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(cannot("cannot list", &folder))? {
+            let path = entry.map_err(cannot("cannot list", &folder))?.path();
+            let metadata = path.symlink_metadata().map_err(cannot("cannot read", &path))?;
+            if metadata.is_dir() {
+                waiting.push(path);
+            } else if seen.insert((metadata.dev(), metadata.ino())) {
+                bytes += metadata.len();
+            }
+        }
+    }
+    Ok(bytes)
+}
+
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), CollectionError> {
     let sync = || File::open(path)?.sync_all();
@@ -144,6 +164,18 @@ mod tests {
         assert!(message.contains(&*folder.path().to_string_lossy()), "{message}");
         drop(held);
         FolderLock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (folder.path().join("one"), folder.path().join("other/below"));
+        make_folder(&one).unwrap();
+        make_folder(&other).unwrap();
+        write(&one.join("file"), "12345").unwrap();
+        write(&one.join("own"), "123").unwrap();
+        std::fs::hard_link(one.join("file"), other.join("again")).unwrap();
+        assert_eq!(bytes(&[one, folder.path().join("other")]).unwrap(), 8);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A kept state is a version of the table, which Lance keeps, and beside it the lexical index of exactly that version,
 //! kept by second names of its files. Whoever reads it therefore gets the very scores that it gave when it was published.
 
+mod clear;
 mod folder;
 mod open;
 mod retention;

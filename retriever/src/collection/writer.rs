@@ -10,6 +10,7 @@ use super::derive::{self, LexicalChange};
 use super::directory::{Directory, DocumentEntry};
 use super::plan::{Change, GroupPlan, PreparedDocument, Tally, Verdict, plan};
 use super::publish::{Published, Shared};
+use super::purge::Purged;
 use super::snapshots::Snapshots;
 use super::{CollectionError, CollectionOptions};
 use crate::lexical::{LexicalIndex, LexicalOptions};
@@ -52,6 +53,12 @@ pub enum WriteError {
 
 type Answer = oneshot::Sender<Result<Written, WriteError>>;
 
+/// A purge that was asked for, and where its outcome goes.
+struct PurgeRequest {
+    document_ids: Vec<String>,
+    answer: oneshot::Sender<Result<Purged, WriteError>>,
+}
+
 struct Request {
     changes: Vec<Change>,
     answer: Answer,
@@ -61,15 +68,30 @@ struct Request {
 #[derive(Debug)]
 pub(super) struct WriterHandle {
     /// Empty once the collection is closed.
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    queue: Mutex<Option<Queues>>,
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
+#[derive(Debug, Clone)]
+struct Queues {
+    requests: mpsc::Sender<Request>,
+    purges: mpsc::Sender<PurgeRequest>,
+}
+
 impl WriterHandle {
+    /// Hands a purge to the writer, which finishes it even if nobody waits for its outcome any more.
+    pub(super) async fn purge(&self, document_ids: Vec<String>) -> Result<Purged, WriteError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.purges.send(PurgeRequest { document_ids, answer }).await.map_err(|_| WriteError::Closed)?;
+        drop(queue);
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
     pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        queue.send(Request { changes, answer }).await.map_err(|_| WriteError::Closed)?;
+        queue.requests.send(Request { changes, answer }).await.map_err(|_| WriteError::Closed)?;
         // The clone would keep the writer alive until the answer, which the writer gives before it ends.
         drop(queue);
         answered.await.unwrap_or(Err(WriteError::Closed))
@@ -105,7 +127,8 @@ pub(super) fn start(
     derived: Derived,
 ) -> WriterHandle {
     let Derived { lexical_folder, index, snapshots } = derived;
-    let (queue, requests) = mpsc::channel(options.write_queue.max(1));
+    let (send_requests, requests) = mpsc::channel(options.write_queue.max(1));
+    let (send_purges, purges) = mpsc::channel(1);
     let writer = Writer {
         collection,
         lexical_folder,
@@ -115,34 +138,42 @@ pub(super) fn start(
         shared,
         snapshots,
         requests,
+        purges,
         table,
         index: Some(index),
     };
     let task = tokio::spawn(writer.run());
-    WriterHandle { queue: Mutex::new(Some(queue)), task: tokio::sync::Mutex::new(Some(task)) }
+    let queues = Queues { requests: send_requests, purges: send_purges };
+    WriterHandle { queue: Mutex::new(Some(queues)), task: tokio::sync::Mutex::new(Some(task)) }
 }
 
-struct Writer {
+pub(super) struct Writer {
     collection: String,
-    lexical_folder: PathBuf,
-    lexical_options: LexicalOptions,
-    exact_vectors_bytes: u64,
+    pub(super) lexical_folder: PathBuf,
+    pub(super) lexical_options: LexicalOptions,
+    pub(super) exact_vectors_bytes: u64,
     commit_rows: usize,
-    shared: Arc<Shared>,
-    snapshots: Arc<Snapshots>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) snapshots: Arc<Snapshots>,
     requests: mpsc::Receiver<Request>,
+    purges: mpsc::Receiver<PurgeRequest>,
     /// The newest version that this writer knows.
-    table: VectorTable,
+    pub(super) table: VectorTable,
     /// Empty after a failure, until the next recovery.
-    index: Option<LexicalIndex>,
+    pub(super) index: Option<LexicalIndex>,
 }
 
 impl Writer {
     async fn run(mut self) {
-        while let Some(first) = self.requests.recv().await {
-            let (changes, answers) = self.gather(first);
-            let outcome = self.write(changes).await;
-            answer(outcome, answers);
+        loop {
+            tokio::select! {
+                biased;
+                Some(request) = self.purges.recv() => self.answer_purge(request).await,
+                first = self.requests.recv() => match first {
+                    Some(first) => self.answer_writes(first).await,
+                    None => break,
+                },
+            }
         }
         // Whoever waits for the writer's end may move or remove the folder next.
         if let Some(index) = self.index.take()
@@ -150,6 +181,21 @@ impl Writer {
         {
             tracing::warn!(collection = self.collection, error = &error as &dyn std::error::Error, "a merge failed");
         }
+    }
+
+    async fn answer_writes(&mut self, first: Request) {
+        let (changes, answers) = self.gather(first);
+        let outcome = self.write(changes).await;
+        answer(outcome, answers);
+    }
+
+    async fn answer_purge(&mut self, request: PurgeRequest) {
+        let outcome = self.purge(request.document_ids).await;
+        if let Err(error) = &outcome {
+            tracing::error!(collection = self.collection, error = error as &dyn std::error::Error, "purge failed");
+        }
+        // Whoever asked may have left meanwhile.
+        let _ = request.answer.send(outcome.map_err(|error| WriteError::Failed(Arc::new(error))));
     }
 
     /// Takes what waits already, up to the limit of one commit.
@@ -166,7 +212,10 @@ impl Writer {
         (changes, answers)
     }
 
-    async fn write(&mut self, requests: Vec<Vec<Change>>) -> Result<(Arc<Published>, Vec<Verdict>), CollectionError> {
+    pub(super) async fn write(
+        &mut self,
+        requests: Vec<Vec<Change>>,
+    ) -> Result<(Arc<Published>, Vec<Verdict>), CollectionError> {
         if self.index.is_none() {
             self.recover().await?;
         }

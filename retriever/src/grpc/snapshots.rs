@@ -1,7 +1,7 @@
 //! Kept states between the contract and the service.
 
-use super::convert::timestamp;
-use crate::collection::{AsOf, Retained};
+use super::convert::{snapshot, timestamp};
+use crate::collection::{AsOf, Purged, Retained};
 use crate::service::checked_tag;
 use prost_types::Timestamp;
 use trivium_proto::retriever::v1 as proto;
@@ -40,6 +40,16 @@ pub(super) fn retained(collection: &str, retained: Retained) -> proto::RetainedS
         documents: info.documents,
         chunks: info.chunks,
         published,
+    }
+}
+
+pub(super) fn purged(collection: &str, purged: Purged) -> proto::PurgeDocumentsResponse {
+    proto::PurgeDocumentsResponse {
+        snapshot: Some(snapshot(collection, &purged.published)),
+        deleted: purged.deleted,
+        removed_versions: purged.removed_versions,
+        removed_tags: purged.removed_tags,
+        removed_bytes: purged.removed_bytes,
     }
 }
 

@@ -13,15 +13,6 @@ pub struct Removed {
     pub bytes: u64,
 }
 
-/// Which files may go along with removed versions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strays {
-    /// Files that no version ever named stay for a week, for they may belong to a commit that is being made.
-    Keep,
-    /// They go as well. Nothing may be writing to the table meanwhile.
-    Remove,
-}
-
 impl VectorTable {
     /// An earlier version, as it was.
     ///
@@ -47,15 +38,15 @@ impl VectorTable {
         .boxed()
     }
 
-    /// Removes versions, and the files that no other version names. The newest version stays, whatever is asked.
+    /// Removes versions, and the files that no other version names. The newest version stays, whatever is asked; files that
+    /// no version ever named stay for a week, for they may belong to a commit that is being made.
     ///
     /// # Errors
     /// A file cannot be removed. What was removed before stays removed.
-    pub fn remove_versions(&self, versions: Vec<u64>, strays: Strays) -> TableFuture<'_, Removed> {
+    pub fn remove_versions(&self, versions: Vec<u64>) -> TableFuture<'_, Removed> {
         async move {
             let policy = CleanupPolicyBuilder::default()
                 .error_if_tagged_old_versions(false)
-                .delete_unverified(strays == Strays::Remove)
                 .versions(versions)
                 .map_err(failed("remove versions"))?
                 .build();

@@ -11,6 +11,7 @@ mod filters;
 mod hashing_embedder;
 mod healing;
 mod own_vectors;
+mod purging;
 mod searching;
 mod service;
 mod snapshots;

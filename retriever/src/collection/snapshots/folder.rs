@@ -72,6 +72,11 @@ impl SnapshotFolder {
         fits.then_some(info)
     }
 
+    /// The folder of all states.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder of one state.
     pub(super) fn of(&self, version: u64) -> PathBuf {
         self.path.join(version.to_string())

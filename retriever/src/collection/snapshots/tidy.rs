@@ -1,9 +1,8 @@
 //! Removing the files of states that are not kept, beside the writer and the searches.
 
 use super::super::CollectionError;
-use super::super::publish::{Published, Shared};
+use super::super::publish::Shared;
 use super::{Snapshots, State};
-use crate::vector::Strays;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -41,7 +40,7 @@ async fn run(snapshots: Arc<Snapshots>, shared: Arc<Shared>, stop: CancellationT
             () = stop.cancelled() => return,
             () = snapshots.untidy.notified() => {}
         }
-        if let Err(error) = snapshots.tidy(&shared.published()).await {
+        if let Err(error) = snapshots.tidy(&shared).await {
             let error: &dyn std::error::Error = &error;
             tracing::warn!(collection = snapshots.collection, error, "old files cannot be removed");
         }
@@ -49,8 +48,10 @@ async fn run(snapshots: Arc<Snapshots>, shared: Arc<Shared>, stop: CancellationT
 }
 
 impl Snapshots {
-    async fn tidy(&self, published: &Arc<Published>) -> Result<(), CollectionError> {
+    async fn tidy(&self, shared: &Shared) -> Result<(), CollectionError> {
         let _cleaning = self.cleaning.lock().await;
+        // Only now: whoever holds the lock may be waiting for all readers of earlier pairs.
+        let published = shared.published();
         self.remove_dropped().await?;
         {
             let mut state = self.state();
@@ -64,7 +65,7 @@ impl Snapshots {
         if unneeded.is_empty() {
             return Ok(());
         }
-        let removed = published.table.remove_versions(unneeded, Strays::Keep).await?;
+        let removed = published.table.remove_versions(unneeded).await?;
         let (versions, bytes) = (removed.versions, removed.bytes);
         tracing::info!(collection = self.collection, versions, bytes, "versions that are not kept were removed");
         Ok(())
