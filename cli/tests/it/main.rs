@@ -8,5 +8,6 @@ mod filters;
 mod ingest;
 mod models;
 mod process;
+mod snapshots;
 mod trace_tree;
 mod walls;
