@@ -46,8 +46,8 @@ fn a_state_is_tagged_searched_and_purged() {
 
     let kept = system.json(&["collections", "snapshots", "docs", "--json"]);
     let kept = kept.as_array().expect("a list");
-    let of = |version: &str| kept.iter().find(|state| state["version"].to_string() == version).expect("kept");
-    assert_eq!((&of(&first)["tags"], &of(&published)["published"]), (&json!(["first"]), &json!(true)), "{kept:?}");
+    let of = |found: &Value| kept.iter().find(|state| state["version"] == found["snapshot"]["version"]).expect("kept");
+    assert_eq!((&of(&then)["tags"], &of(&now)["published"]), (&json!(["first"]), &json!(true)), "{kept:?}");
     let check = system.json(&["collections", "check", "docs", "--json"]);
     assert_eq!((&check["problem_count"], &check["table_rows"]), (&json!(0), &json!(1)), "{check}");
     assert!(refused(&system, &["collections", "check", "unknown"]).contains("COLLECTION_NOT_FOUND"));
