@@ -33,6 +33,13 @@ impl Tidier {
     }
 }
 
+impl Drop for Tidier {
+    fn drop(&mut self) {
+        // Nobody waits for the task then, and it ends by itself.
+        self.stop.cancel();
+    }
+}
+
 async fn run(snapshots: Arc<Snapshots>, shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         tokio::select! {
