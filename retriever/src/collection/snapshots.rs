@@ -9,7 +9,7 @@ mod open;
 mod retention;
 mod tidy;
 
-use super::{CollectionError, Published};
+use super::{CollectionError, Published, files};
 use crate::lexical::{LexicalIndex, LexicalOptions};
 use crate::vector::VectorTable;
 use folder::SnapshotFolder;
@@ -149,7 +149,10 @@ impl Snapshots {
         let folder = self.folder.clone();
         let capture = move || {
             let captured = folder.begin().and_then(|unfinished| {
-                index.capture(&unfinished.join(super::files::LEXICAL))?;
+                if let Err(error) = index.capture(&unfinished.join(files::LEXICAL)) {
+                    files::remove_folder(&unfinished)?;
+                    return Err(error.into());
+                }
                 Ok(Captured { unfinished })
             });
             (index, captured)

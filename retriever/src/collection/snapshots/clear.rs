@@ -3,6 +3,7 @@
 use super::super::CollectionError;
 use super::super::publish::Published;
 use super::Snapshots;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ impl Snapshots {
     /// Drops all kept states, and the tags of all but `version`; gives those tags.
     pub(in super::super) async fn clear(&self, version: u64) -> Result<Vec<String>, CollectionError> {
         let _changing = self.changing.lock().await;
-        let (lost, versions) = {
+        let (lost, versions): (BTreeMap<String, u64>, _) = {
             let mut state = self.state();
             let (stay, lost) = std::mem::take(&mut state.tags).into_iter().partition(|(_, tagged)| *tagged == version);
             state.tags = stay;
@@ -38,9 +39,11 @@ impl Snapshots {
         // First the names, so that none is left that means nothing.
         self.write_tags(None).await?;
         let folder = self.folder.clone();
-        let remove = move || versions.into_iter().try_for_each(|version| folder.remove(version));
+        let remove = move || {
+            versions.into_iter().try_for_each(|version| folder.remove(version))?;
+            folder.remove_unfinished()
+        };
         tokio::task::spawn_blocking(remove).await??;
-        let lost: std::collections::BTreeMap<String, u64> = lost;
         Ok(lost.into_keys().collect())
     }
 

@@ -41,9 +41,15 @@ impl SnapshotFolder {
     pub(super) fn open(collection_folder: &Path) -> Result<Self, CollectionError> {
         let path = collection_folder.join(SNAPSHOTS);
         files::make_folder(&path)?;
-        let (_, unfinished) = files::folders(&path)?;
-        unfinished.iter().try_for_each(|path| files::remove_folder(path))?;
-        Ok(Self { path })
+        let folder = Self { path };
+        folder.remove_unfinished()?;
+        Ok(folder)
+    }
+
+    /// Removes states that were begun and never finished.
+    pub(super) fn remove_unfinished(&self) -> Result<(), CollectionError> {
+        let (_, unfinished) = files::folders(&self.path)?;
+        unfinished.iter().try_for_each(|path| files::remove_folder(path))
     }
 
     /// The states that can be read: whose description is whole, and whose version the table still has. The folders of

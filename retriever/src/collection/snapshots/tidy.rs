@@ -68,7 +68,11 @@ impl Snapshots {
             state.commits = 0;
         }
         let versions = published.table.versions().await?;
-        let unneeded = self.state().unneeded(&versions, published.version());
+        let unneeded = {
+            // A state that is being opened is not held yet, and may be let go of meanwhile.
+            let _changing = self.changing.lock().await;
+            self.state().unneeded(&versions, published.version())
+        };
         if unneeded.is_empty() {
             return Ok(());
         }
