@@ -1,6 +1,7 @@
 //! Opening and writing the index.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use tantivy::directory::MmapDirectory;
@@ -200,7 +201,10 @@ pub(super) fn check_files(dir: &Path, index: &Index, options: &LexicalOptions) -
     if !options.verify_checksums {
         return Ok(());
     }
-    let changed = index.validate_checksum().map_err(|error| unreadable(dir, error))?;
+    // Tantivy reads the length of a file's footer from the file itself, and panics where a torn one names too much.
+    let validated = catch_unwind(AssertUnwindSafe(|| index.validate_checksum()));
+    let validated = validated.map_err(|_| damaged(dir, "the end of a file is torn"))?;
+    let changed = validated.map_err(|error| unreadable(dir, error))?;
     match changed.iter().min() {
         Some(file) => Err(damaged(dir, format!("the checksum of {} does not fit", file.display()))),
         None => Ok(()),
