@@ -13,6 +13,7 @@ use tantivy::{Index, IndexMeta, IndexReader, ReloadPolicy, TantivyError};
 use super::index::{MANAGED_FILES, check_files, damaged, unreadable};
 use super::schema::Fields;
 use super::{LexicalError, LexicalIndex, LexicalOptions, LexicalSearcher, Payload, analyzer};
+use crate::metadata::MetadataField;
 
 /// The file in which Tantivy names the segments of an index.
 const META: &str = "meta.json";
@@ -52,12 +53,16 @@ impl LexicalIndex {
 }
 
 impl LexicalSearcher {
-    /// Opens a state that was kept, with the payload that its index had.
+    /// Opens a state that was kept of a collection that declares `metadata_fields`, with the payload that its index had.
     ///
     /// # Errors
     /// [`LexicalError::Damaged`] if files are missing or changed, or belong to another layout.
-    pub fn open(folder: &Path, options: &LexicalOptions) -> Result<(Self, Payload), LexicalError> {
-        let fields = Fields::new();
+    pub fn open(
+        folder: &Path,
+        metadata_fields: &[MetadataField],
+        options: &LexicalOptions,
+    ) -> Result<(Self, Payload), LexicalError> {
+        let fields = Fields::new(metadata_fields);
         let directory = MmapDirectory::open(folder).map_err(|error| damaged(folder, error))?;
         let index = Index::open(directory).map_err(|error| unreadable(folder, error))?;
         if index.schema() != fields.schema {

@@ -68,9 +68,9 @@ impl Snapshots {
     }
 
     async fn open_index(&self, folder: PathBuf, table: &VectorTable) -> Result<LexicalSearcher, CollectionError> {
-        let options = self.lexical.clone();
-        let path = folder.clone();
-        let (searcher, payload) = tokio::task::spawn_blocking(move || LexicalSearcher::open(&path, &options)).await??;
+        let (path, fields, options) = (folder.clone(), table.layout().fields.clone(), self.lexical.clone());
+        let open = move || LexicalSearcher::open(&path, &fields, &options);
+        let (searcher, payload) = tokio::task::spawn_blocking(open).await??;
         let expected = derive::payload(table, &payload.analyzer_hash, payload.live_rows);
         match payload == expected {
             true => Ok(searcher),
