@@ -287,7 +287,7 @@ pub mod as_of {
         /// By tag.
         #[prost(string, tag = "2")]
         Tag(::prost::alloc::string::String),
-        /// The newest version committed at or before this moment.
+        /// The newest kept state that was committed at or before this moment.
         #[prost(message, tag = "3")]
         Time(::prost_types::Timestamp),
     }
@@ -318,16 +318,17 @@ pub struct SearchRequest {
     /// One hit for each document, its best chunk.
     #[prost(bool, tag = "7")]
     pub group_by_document: bool,
-    /// A filter over metadata. Not served yet: UNIMPLEMENTED when set.
+    /// A condition on the documents' metadata, as the guide on filters describes it. Empty means all documents.
     #[prost(string, tag = "8")]
     pub filter: ::prost::alloc::string::String,
-    /// An earlier state to answer from. Not served yet: UNIMPLEMENTED when set.
+    /// An earlier state to answer from, with both legs. Unset means the published one. Together with min_version, that version
+    /// is waited for first.
     #[prost(message, optional, tag = "9")]
     pub as_of: ::core::option::Option<AsOf>,
-    /// The least version to answer from. Not served yet: UNIMPLEMENTED when set.
+    /// The least version to answer from, waited for until the deadline when it is not published yet. 0 means any.
     #[prost(uint64, tag = "10")]
     pub min_version: u64,
-    /// Whether each hit explains its score term by term. Not served yet: UNIMPLEMENTED when set.
+    /// Whether each hit explains its lexical score term by term.
     #[prost(bool, tag = "11")]
     pub explain: bool,
     /// The caller's name for the request, at most 128 bytes.
@@ -742,7 +743,8 @@ pub struct TagSnapshotRequest {
     /// The collection.
     #[prost(string, tag = "1")]
     pub collection: ::prost::alloc::string::String,
-    /// The tag: letters, digits, ".", "-" and "\_", at most 63, beginning with a letter or digit. One that exists is moved.
+    /// The tag: letters, digits, ".", "-" and "\_", at most 63, beginning with a letter or digit, not digits alone. One that
+    /// exists is moved.
     #[prost(string, tag = "2")]
     pub tag: ::prost::alloc::string::String,
     /// The version. 0 means the published one.
@@ -799,7 +801,7 @@ pub struct PurgeDocumentsResponse {
     /// Tags that were lost with them.
     #[prost(string, repeated, tag = "4")]
     pub removed_tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Bytes of data files that were removed.
+    /// Bytes of the files that were removed.
     #[prost(uint64, tag = "5")]
     pub removed_bytes: u64,
 }
