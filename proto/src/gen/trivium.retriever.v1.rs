@@ -345,7 +345,7 @@ pub struct LegScore {
     /// Rank in that leg, from 1.
     #[prost(uint32, tag = "2")]
     pub rank: u32,
-    /// The leg's own score: BM25, or the cosine of the two vectors.
+    /// The leg's own score: BM25, or the inner product of the query's vector and the chunk's, which lies between -1 and 1.
     #[prost(double, tag = "3")]
     pub score: f64,
     /// That score on the common scale of the fusion.

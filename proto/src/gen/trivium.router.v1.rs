@@ -224,7 +224,7 @@ pub struct QueryOptions {
     /// How the legs are fused. Unset means the policy's way.
     #[prost(message, optional, tag = "6")]
     pub fusion: ::core::option::Option<super::super::retriever::v1::Fusion>,
-    /// A filter over metadata. Not served yet: UNIMPLEMENTED when set.
+    /// A filter over metadata, for instance `lang = "en" AND updated_at >= "2026-01-01"`. Each collection must declare its fields.
     #[prost(string, tag = "7")]
     pub filter: ::prost::alloc::string::String,
     /// An earlier state to answer from. Not served yet: UNIMPLEMENTED when set.
