@@ -1,11 +1,11 @@
-//! What a commit costs in collections of two sizes, both legs and publication included.
+//! What a commit costs in collections of several sizes, both legs and publication included.
 //!
 //! Vectors are random and given, so that nothing is embedded: only the write path is measured. Each write replaces ten
 //! documents of one chunk, which is ten new rows and ten deletions, spread over the whole collection. Collections of
-//! both sizes are filled by the same number of commits, since a deletion costs one small file for each fragment that it
-//! touches, however large that is.
+//! all sizes are filled by the same number of commits, since a deletion costs one small file for each fragment that it
+//! touches, however large that is. The folder is made where `TMPDIR` says, whose disk decides what the syncs cost.
 //!
-//! `cargo run --release --workspace --example commit_cost -- [DOCUMENTS...]`, 1,000 and 50,000 if none is named.
+//! `cargo run --release --workspace --example commit_cost -- [DOCUMENTS...]`, 1,000, 10,000 and 100,000 if none is named.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const WORDS: [&str; 12] = [
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut sizes = std::env::args().skip(1).map(|size| size.parse()).collect::<Result<Vec<usize>, _>>()?;
     if sizes.is_empty() {
-        sizes = vec![1_000, 50_000];
+        sizes = vec![1_000, 10_000, 100_000];
     }
     for size in sizes {
         measure(size).await?;

@@ -14,7 +14,7 @@ mod spec;
 mod writer;
 
 use crate::lexical::{LexicalError, LexicalOptions};
-use crate::vector::{TableCaches, VectorError, VectorTable};
+use crate::vector::{CompactionBounds, TableCaches, VectorError, VectorTable};
 use directory::Directory;
 use publish::Shared;
 use snapshots::{Snapshots, Tidier};
@@ -49,6 +49,8 @@ pub struct CollectionOptions {
     pub commit_rows: usize,
     /// Earlier states that are kept.
     pub snapshots: SnapshotOptions,
+    /// When small fragments of the table are merged, and how many rows at once.
+    pub compaction: CompactionBounds,
 }
 
 /// Why a collection, or the folder that holds them, could not be used.

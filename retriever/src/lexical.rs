@@ -7,6 +7,7 @@ mod analyzer;
 mod capture;
 mod explain;
 mod filter;
+mod folder;
 mod index;
 mod moments;
 mod properties;

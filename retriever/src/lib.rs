@@ -13,6 +13,7 @@ pub mod document;
 pub mod embedder;
 pub mod extract;
 pub mod filter;
+pub mod failpoint;
 pub mod given_vector;
 mod grpc;
 pub mod hash;

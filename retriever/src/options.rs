@@ -5,7 +5,7 @@ use crate::collection::{CollectionOptions, RetentionPolicy, SnapshotOptions};
 use crate::lexical::LexicalOptions;
 use crate::search::Depth;
 use crate::service::Limits;
-use crate::vector::TableCaches;
+use crate::vector::{CompactionBounds, TableCaches};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +34,10 @@ pub struct Options {
     pub write_queue: usize,
     /// Rows above which no further waiting request joins a commit.
     pub commit_rows: usize,
+    /// Small fragments of a collection's table above which some are merged, at least 16.
+    pub compact_fragments: usize,
+    /// Rows that one pass of merging rewrites at most. Writes wait for it, searches do not.
+    pub compact_rows: usize,
     /// Budget of the vectors that each collection holds in memory, in bytes. A collection above it is searched through
     /// its table, which is slower and takes no memory; 0 keeps none.
     pub exact_vectors_bytes: u64,
@@ -68,6 +72,8 @@ impl Default for Options {
             candidates: 100,
             write_queue: 64,
             commit_rows: 8_192,
+            compact_fragments: 32,
+            compact_rows: 16_384,
             exact_vectors_bytes: 256 << 20,
             snapshots_newest: 10,
             snapshots_interval_ms: 3_600_000,
@@ -100,6 +106,8 @@ impl Options {
         at_least("snapshots_newest", self.snapshots_newest, 1)?;
         at_least("snapshots_open", self.snapshots_open, 1)?;
         at_least("cleanup_commits", self.cleanup_commits, 1)?;
+        at_least("compact_fragments", self.compact_fragments, 16)?;
+        at_least("compact_rows", self.compact_rows, 1)?;
         at_least("index_cache_bytes", self.index_cache_bytes, MIB)?;
         at_least("metadata_cache_bytes", self.metadata_cache_bytes, MIB)?;
         // Tantivy refuses less.
@@ -114,6 +122,7 @@ impl Options {
             exact_vectors_bytes: self.exact_vectors_bytes,
             write_queue: self.write_queue,
             commit_rows: self.commit_rows,
+            compaction: CompactionBounds { fragments: self.compact_fragments, rows: self.compact_rows },
             snapshots: self.snapshots(),
         }
     }
@@ -158,6 +167,8 @@ mod tests {
             (Options { candidates: 0, ..good() }, "candidates"),
             (Options { write_queue: 0, ..good() }, "write_queue"),
             (Options { snapshots_newest: 0, ..good() }, "snapshots_newest"),
+            (Options { compact_fragments: 15, ..good() }, "compact_fragments"),
+            (Options { compact_rows: 0, ..good() }, "compact_rows"),
             (Options { lexical_writer_bytes: 1, ..good() }, "lexical_writer_bytes"),
             (
                 Options { model_host: ClientOptions { endpoint: "nowhere".into(), ..good().model_host }, ..good() },

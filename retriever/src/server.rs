@@ -3,6 +3,7 @@
 use crate::clients::ModelHost;
 use crate::collection::{Catalog, CollectionError};
 use crate::embedder::Embedder;
+use crate::failpoint;
 use crate::grpc;
 use crate::options::Options;
 use crate::service::Retriever;
@@ -70,6 +71,7 @@ pub async fn start_with(
     shutdown: CancellationToken,
 ) -> Result<Handle, StartError> {
     options.validate()?;
+    failpoint::arm_from_environment()?;
     // The port first: it fails at once, while opening large collections takes a moment.
     let server = Server::bind(Service::Retriever, &options.server).await?;
     let catalog = Catalog::open(&options.data_dir, options.collections()).await?;

@@ -5,7 +5,10 @@
 
 mod check;
 mod commit;
+mod compact;
 mod decode;
+mod disk;
+mod durable;
 mod encode;
 mod erase;
 mod exact;
@@ -21,6 +24,7 @@ use futures::future::BoxFuture;
 
 pub use check::CheckRow;
 pub use commit::Committed;
+pub use compact::{Compacted, CompactionBounds};
 pub use exact::ExactVectors;
 pub use rows::{ChunkRow, DocumentRow, RowKey, RowPlace, StoredChunk};
 pub use scan::IndexRow;
@@ -45,6 +49,9 @@ pub enum VectorError {
         #[source]
         source: Box<lance::Error>,
     },
+    /// The files of the newest version could not be made durable.
+    #[error("the vector table could not be made durable: {0}")]
+    Sync(#[source] std::io::Error),
     /// Columns could not be put together.
     #[error("a batch of rows could not be built: {source}")]
     Arrow {

@@ -35,7 +35,7 @@ fn only_the_edge_of_a_service_names_tonic() {
 fn only_one_place_names_each_engine() {
     refuse(
         "retriever",
-        &["lance", "lance_table", "lance_core", "lance_index", "arrow_array", "arrow_schema"],
+        &["lance", "lance_table", "lance_core", "lance_index", "object_store", "arrow_array", "arrow_schema"],
         |path| path.starts_with("vector"),
     );
     refuse("retriever", &["tantivy"], |path| path.starts_with("lexical"));

@@ -2,6 +2,7 @@
 
 use super::{CollectionError, files};
 use crate::filter::Properties;
+use crate::failpoint::Failpoint;
 use crate::lexical::{LexicalDocument, LexicalIndex, LexicalOptions, Payload};
 use crate::metadata::MetadataField;
 use crate::vector::{ChunkRow, IndexRow, RowPlace, VectorTable};
@@ -102,10 +103,12 @@ pub(super) async fn rebuild(
     let index = fill(table, &fresh, options).await?;
     // Tantivy opens files by path, so the index is closed before its folder is renamed.
     close(index).await?;
+    Failpoint::InRebuild.reach();
     let replaced = files::unfinished(parent, "lexical-replaced");
     if folder.exists() {
         files::rename_durably(folder, &replaced)?;
     }
+    Failpoint::InRebuildSwap.reach();
     files::rename_durably(&fresh, folder)?;
     files::remove_folder(&replaced)?;
     open(folder, &table.layout().fields, options).await

@@ -54,6 +54,19 @@ impl Directory {
         }
     }
 
+    /// Notes the new places of rows that were moved. A row that is not there is left out.
+    pub(super) fn move_rows(&mut self, moved: &[RowKey]) {
+        for key in moved {
+            let row = self
+                .documents
+                .get_mut(&key.document_id)
+                .and_then(|entry| entry.rows.iter_mut().find(|place| place.row_id == key.place.row_id));
+            if let Some(place) = row {
+                *place = key.place;
+            }
+        }
+    }
+
     /// Removes a document, if it is there.
     pub(super) fn remove(&mut self, document_id: &str) {
         if let Some(removed) = self.documents.remove(document_id) {
@@ -91,6 +104,18 @@ mod tests {
         let directory = Directory::from_keys(&[key("b", 0, 5), key("a", 1, 9), key("a", 0, 7)]);
         let rows: Vec<_> = directory.get("a").unwrap().rows.iter().map(|place| place.row_id).collect();
         assert_eq!(rows, [7, 9]);
+        assert_eq!((directory.documents(), directory.chunks()), (2, 3));
+    }
+
+    #[test]
+    fn moved_rows_keep_their_ids_and_their_order() {
+        let mut directory = Directory::from_keys(&[key("a", 0, 1), key("a", 1, 2), key("b", 0, 3)]);
+        let at = |row_id, offset| RowPlace { row_id, fragment: 9, offset };
+        let moved = [(2, "a"), (3, "b"), (7, "a"), (8, "never there")];
+        let moved = moved.map(|(row_id, document_id)| RowKey { place: at(row_id, 5), ..key(document_id, 0, row_id) });
+        directory.move_rows(&moved);
+        assert_eq!(*directory.get("a").unwrap().rows, [key("a", 0, 1).place, at(2, 5)]);
+        assert_eq!(*directory.get("b").unwrap().rows, [at(3, 5)]);
         assert_eq!((directory.documents(), directory.chunks()), (2, 3));
     }
 

@@ -66,9 +66,13 @@ pub(super) fn folders(parent: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Col
     Ok(paths.into_iter().partition(finished))
 }
 
-/// Makes a folder and those above it.
+/// Makes a folder and those above it, and their names durable.
 pub(super) fn make_folder(path: &Path) -> Result<(), CollectionError> {
-    std::fs::create_dir_all(path).map_err(cannot("cannot make", path))
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(path).map_err(cannot("cannot make", path))?;
+    let holders = missing.iter().filter_map(|folder| folder.parent());
+    // The parent of a relative path's first part has no name.
+    holders.map(|holder| if holder.as_os_str().is_empty() { Path::new(".") } else { holder }).try_for_each(sync_folder)
 }
 
 /// Removes a folder with all that is in it, and does nothing when it is not there.
@@ -176,6 +180,18 @@ mod tests {
         write(&one.join("own"), "123").unwrap();
         std::fs::hard_link(one.join("file"), other.join("again")).unwrap();
         assert_eq!(bytes(&[one, folder.path().join("other")]).unwrap(), 8);
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a").join("b").join("c");
+        make_folder(&path).unwrap();
+        make_folder(&path).unwrap();
+        assert!(path.is_dir());
+        write_durably(&folder.path().join("file"), "x").unwrap();
+        let message = make_folder(&folder.path().join("file").join("d")).unwrap_err().to_string();
+        assert!(message.contains("file"), "{message}");
     }
 
     #[test]

@@ -13,13 +13,17 @@ use super::publish::{Published, Shared};
 use super::purge::Purged;
 use super::snapshots::Snapshots;
 use super::{CollectionError, CollectionOptions};
+use crate::failpoint::Failpoint;
 use crate::lexical::{LexicalIndex, LexicalOptions};
-use crate::vector::{ChunkRow, ExactVectors, RowPlace, VectorTable};
+use crate::vector::{ChunkRow, CompactionBounds, ExactVectors, RowPlace, VectorTable};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+/// Commits that pass after a compaction that failed, so that a lasting cause does not burden each of them.
+const COMMITS_AFTER_FAILED_COMPACTION: u32 = 64;
 
 /// What became of a write request.
 #[derive(Debug)]
@@ -135,6 +139,8 @@ pub(super) fn start(
         lexical_options: options.lexical.clone(),
         exact_vectors_bytes: options.exact_vectors_bytes,
         commit_rows: options.commit_rows,
+        compaction: options.compaction,
+        compaction_pause: 0,
         shared,
         snapshots,
         requests,
@@ -153,6 +159,9 @@ pub(super) struct Writer {
     pub(super) lexical_options: LexicalOptions,
     pub(super) exact_vectors_bytes: u64,
     commit_rows: usize,
+    compaction: CompactionBounds,
+    /// Commits until the next compaction may be tried.
+    compaction_pause: u32,
     pub(super) shared: Arc<Shared>,
     pub(super) snapshots: Arc<Snapshots>,
     requests: mpsc::Receiver<Request>,
@@ -187,6 +196,7 @@ impl Writer {
         let (changes, answers) = self.gather(first);
         let outcome = self.write(changes).await;
         answer(outcome, answers);
+        self.compact_if_due().await;
     }
 
     async fn answer_purge(&mut self, request: PurgeRequest) {
@@ -250,6 +260,7 @@ impl Writer {
         let documents = documents_of(&group.written);
         let rows: Vec<ChunkRow> = group.written.into_iter().flat_map(|document| document.rows).collect();
         let committed = self.table.commit(&rows, &deleted).await.map_err(|error| Failure::before(error.into()))?;
+        Failpoint::AfterTableCommit.reach();
         self.table = committed.table;
         let deleted: Vec<u64> = deleted.iter().map(|place| place.row_id).collect();
         let vectors = self.changed_vectors(&deleted, &rows, &committed.places);
@@ -276,6 +287,39 @@ impl Writer {
         Some(vectors)
     }
 
+    /// Merges small fragments, a bounded number of rows. The writer does it itself, between two commits: a pass beside
+    /// it would lose its work whenever a commit deletes a row that the pass moves.
+    async fn compact_if_due(&mut self) {
+        // After a failure the next write recovers first.
+        if self.index.is_none() {
+            return;
+        }
+        if self.compaction_pause > 0 {
+            self.compaction_pause -= 1;
+            return;
+        }
+        if let Err(error) = self.compact().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(collection = self.collection, error, "compaction failed");
+            self.index = None;
+            self.compaction_pause = COMMITS_AFTER_FAILED_COMPACTION;
+        }
+    }
+
+    #[tracing::instrument(skip_all, fields(collection = self.collection))]
+    async fn compact(&mut self) -> Result<(), CollectionError> {
+        let before = self.table.fragments();
+        let Some(compacted) = self.table.compact(self.compaction).await? else { return Ok(()) };
+        self.table = compacted.table;
+        // Both legs know rows by their ids, which stay: only the directory has to learn where the rows are now.
+        let vectors = self.shared.published().vectors.clone();
+        let moved = compacted.moved;
+        self.index_and_publish(LexicalChange::default(), vectors, |directory| directory.move_rows(&moved)).await?;
+        let (after, rows) = (self.table.fragments(), moved.len());
+        tracing::info!(fragments_before = before, fragments_after = after, rows, "small fragments were merged");
+        Ok(())
+    }
+
     async fn index_and_publish(
         &mut self,
         change: LexicalChange,
@@ -291,6 +335,7 @@ impl Writer {
         let index = self.index.take().ok_or(missing)?;
         let payload = derive::payload(&self.table, index.analyzer_hash(), vector_rows);
         let index = derive::apply(index, change, payload).await?;
+        Failpoint::AfterIndexCommit.reach();
         let (index, captured) = self.snapshots.capture(index, version).await?;
         let searcher = index.searcher();
         check_count(LEXICAL, searcher.num_docs(), vector_rows, version)?;

@@ -4,13 +4,14 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use tantivy::directory::MmapDirectory;
 use tantivy::directory::error::{LockError, OpenReadError};
 use tantivy::indexer::LogMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
+use super::folder::DerivedFolder;
 use super::schema::Fields;
 use super::{LexicalDocument, LexicalError, LexicalOptions, LexicalSearcher, Payload, analyzer, properties};
+use crate::failpoint::Failpoint;
 use crate::metadata::MetadataField;
 
 /// A segment is merged once this share of its documents is deleted: until then they count in the statistics that
@@ -79,7 +80,8 @@ impl LexicalIndex {
         serde_json::from_str(&json).map(Some).map_err(|error| damaged(&self.path, error))
     }
 
-    /// Deletes and adds documents in one commit, durable and visible to [`searcher`](Self::searcher) when this returns.
+    /// Deletes and adds documents in one commit, which is safe from the end of the process, though not from that of the
+    /// machine, and visible to [`searcher`](Self::searcher) when this returns.
     ///
     /// An added document replaces one with the same row id, so repeating a call changes nothing. If it fails, the
     /// index is as it was before.
@@ -149,6 +151,7 @@ impl LexicalIndex {
         }
         let mut commit = self.writer.prepare_commit()?;
         commit.set_payload(payload);
+        Failpoint::InIndexCommit.reach();
         commit.commit()?;
         Ok(())
     }
@@ -170,7 +173,7 @@ fn open_files(dir: &Path, fields: &Fields) -> Result<Index, LexicalError> {
     let folder = |source| LexicalError::Folder { path: dir.to_owned(), source };
     fs_err::create_dir_all(dir).map_err(folder)?;
     let empty = fs_err::read_dir(dir).map_err(folder)?.next().is_none();
-    let directory = MmapDirectory::open(dir).map_err(|error| damaged(dir, error))?;
+    let directory = DerivedFolder::open(dir).map_err(|error| damaged(dir, error))?;
     if empty {
         return Ok(Index::create(directory, fields.schema.clone(), tantivy::IndexSettings::default())?);
     }

@@ -1,6 +1,7 @@
 //! Writing: one commit that appends rows and deletes others.
 
 use super::{ChunkRow, RowPlace, TableFuture, VectorError, VectorTable, encode, failed};
+use crate::failpoint::Failpoint;
 use arrow_array::RecordBatch;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use lance::dataset::rowids::load_row_id_sequence;
@@ -51,6 +52,7 @@ impl VectorTable {
                 updated_fragment_offsets: None,
             };
             let transaction = Transaction::new(self.version(), operation, None);
+            Failpoint::BeforeTableCommit.reach();
             let committed = CommitBuilder::new(self.dataset.clone())
                 .with_skip_auto_cleanup(true)
                 .execute(transaction)

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use lance::dataset::ProjectionRequest;
 use lance_core::{ROW_ADDR, ROW_ID};
+use lance_table::format::Fragment;
 use std::collections::HashMap;
 
 /// Columns of a [`RowKey`].
@@ -36,8 +37,16 @@ impl VectorTable {
     /// # Errors
     /// The table cannot be read.
     pub fn scan_keys(&self) -> TableFuture<'_, Vec<RowKey>> {
+        self.scan_keys_of(None)
+    }
+
+    /// The keys of the live rows of some fragments; of all without any.
+    pub(super) fn scan_keys_of(&self, fragments: Option<Vec<Fragment>>) -> TableFuture<'_, Vec<RowKey>> {
         async move {
             let mut scanner = self.dataset.scan();
+            if let Some(fragments) = fragments {
+                scanner.with_fragments(fragments);
+            }
             scanner.project(&KEY_COLUMNS).map_err(failed("be scanned"))?.with_row_id().with_row_address();
             let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
             let mut keys = Vec::new();

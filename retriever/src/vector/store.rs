@@ -1,5 +1,6 @@
 //! Making and opening a table, and what one version of it says of itself.
 
+use super::durable::DurableCommits;
 use super::schema::{self, TableLayout};
 use super::{TableFuture, VectorError, failed};
 use arrow_array::RecordBatchIterator;
@@ -31,6 +32,7 @@ pub struct VectorTable {
     pub(super) dataset: Arc<Dataset>,
     pub(super) layout: Arc<TableLayout>,
     pub(super) table_id: Arc<str>,
+    commits: Arc<DurableCommits>,
 }
 
 impl VectorTable {
@@ -39,38 +41,54 @@ impl VectorTable {
     /// # Errors
     /// The folder holds a table already, or cannot be written.
     pub fn create<'a>(folder: &'a Path, layout: TableLayout, caches: &'a TableCaches) -> TableFuture<'a, Self> {
+        Self::create_through(DurableCommits::to(folder), folder, layout, caches)
+    }
+
+    pub(super) fn create_through<'a>(
+        commits: Arc<DurableCommits>,
+        folder: &'a Path,
+        layout: TableLayout,
+        caches: &'a TableCaches,
+    ) -> TableFuture<'a, Self> {
         async move {
             let table_id = uuid::Uuid::new_v4().simple().to_string();
             let params = WriteParams {
                 mode: WriteMode::Create,
                 // Row ids that survive compaction are what ties the lexical index to this table.
                 enable_stable_row_ids: true,
+                commit_handler: Some(commits.clone()),
                 session: Some(caches.session.clone()),
                 ..WriteParams::default()
             };
             let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
             let dataset =
                 Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
-            Self::wrap(dataset, Arc::new(layout))
+            Self::wrap(dataset, Arc::new(layout), commits)
         }
         .boxed()
     }
 
-    /// Opens the newest version of a table.
+    /// Opens the newest version of a table, and makes it durable: the process that committed it may have ended before
+    /// it could.
     ///
     /// # Errors
     /// The folder holds no table, or one with other columns than `layout` asks for.
     pub fn open<'a>(folder: &'a Path, layout: TableLayout, caches: &'a TableCaches) -> TableFuture<'a, Self> {
         async move {
-            let builder = DatasetBuilder::from_uri(location(folder)?).with_session(caches.session.clone());
+            let commits = DurableCommits::to(folder);
+            let builder = DatasetBuilder::from_uri(location(folder)?)
+                .with_session(caches.session.clone())
+                .with_commit_handler(commits.clone());
             let dataset = builder.load().await.map_err(failed("be opened"))?;
             layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
-            Self::wrap(dataset, Arc::new(layout))
+            let table = Self::wrap(dataset, Arc::new(layout), commits)?;
+            table.settle().await?;
+            Ok(table)
         }
         .boxed()
     }
 
-    /// The newest version, which is another one only after a commit whose outcome was lost.
+    /// The newest version, made durable. It is another one only after a commit whose outcome was lost.
     ///
     /// # Errors
     /// The table cannot be read.
@@ -78,7 +96,9 @@ impl VectorTable {
         async move {
             let mut dataset = (*self.dataset).clone();
             dataset.checkout_latest().await.map_err(failed("be refreshed"))?;
-            Ok(self.at(dataset))
+            let table = self.at(dataset);
+            table.settle().await?;
+            Ok(table)
         }
         .boxed()
     }
@@ -136,15 +156,25 @@ impl VectorTable {
     }
 
     pub(super) fn at(&self, dataset: Dataset) -> Self {
-        Self { dataset: Arc::new(dataset), layout: self.layout.clone(), table_id: self.table_id.clone() }
+        Self {
+            dataset: Arc::new(dataset),
+            layout: self.layout.clone(),
+            table_id: self.table_id.clone(),
+            commits: self.commits.clone(),
+        }
     }
 
-    fn wrap(dataset: Dataset, layout: Arc<TableLayout>) -> Result<Self, VectorError> {
+    async fn settle(&self) -> Result<(), VectorError> {
+        let name = self.dataset.manifest_location().path.filename().unwrap_or_default();
+        self.commits.settle(self.dataset.manifest(), name).await.map_err(VectorError::Sync)
+    }
+
+    fn wrap(dataset: Dataset, layout: Arc<TableLayout>, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
         if !dataset.manifest().uses_stable_row_ids() {
             return Err(VectorError::damaged("its row ids are not stable"));
         }
         let table_id = schema::table_id(&dataset.schema().metadata)?.into();
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id })
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, commits })
     }
 }
 

@@ -120,6 +120,18 @@ async fn one_of_its_files_was_cut_short() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_newest_files_lost_their_content() {
+    // That is what a power loss leaves of files that were not on the disk yet; their names may be there all the same.
+    for suffixes in [&["meta.json"][..], &[".managed.json"], &[".idx", ".pos"], &[".store", ".fast", ".del"], &[""]] {
+        let empty = |folder: &Path| {
+            let paths = suffixes.iter().flat_map(|suffix| files(folder, suffix));
+            paths.for_each(|path| std::fs::write(path, "").unwrap());
+        };
+        heals(filled().await, empty).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_copy_was_put_back() {
     let older = tempfile::tempdir().unwrap();
     let mut running = Running::with_collection().await;

@@ -10,6 +10,7 @@ mod filter_engines;
 mod filters;
 mod hashing_embedder;
 mod healing;
+mod maintenance;
 mod own_vectors;
 mod purging;
 mod searching;
