@@ -7,7 +7,11 @@ TRIVIUM     := $(TARGET_DIR)/release/trivium
 INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build encoder intents demo test lint fmt bench proto
+.PHONY: help setup build encoder intents demo test crash lint fmt bench proto
+
+# Rounds and seed of `make crash`.
+ROUNDS ?= 300
+SEED   ?= 1
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -30,6 +34,9 @@ demo: intents ## Start everything and ask one question for each road (ONCE=1 sto
 
 test: encoder ## Run every test
 	cargo test $(CARGO_FLAGS)
+
+crash: encoder ## Kill the retriever in ROUNDS rounds while clients write (ROUNDS=300 SEED=1)
+	CRASH_ROUNDS=$(ROUNDS) CRASH_SEED=$(SEED) cargo test $(CARGO_FLAGS) --test it crash_rounds -- --nocapture
 
 lint: setup ## Check formatting and lints
 	cargo fmt --all --check

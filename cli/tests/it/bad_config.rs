@@ -89,6 +89,25 @@ fn a_data_folder_in_use_is_named_and_its_holder_goes_on() {
 }
 
 #[test]
+fn a_data_folder_of_a_newer_format_is_named_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collection = folder.path().join("collections").join("docs");
+    fs_err::create_dir_all(&collection).expect("made");
+    let description = collection.join("collection.toml");
+    fs_err::write(&description, "format = 99\nsomething_new = true\n").expect("written");
+    assert_refused(&run(up_command(folder.path())), 1, &["collection.toml", "format 99"]);
+    assert!(fs_err::read_to_string(&description).expect("there").contains("something_new"));
+}
+
+#[test]
+fn a_failpoint_that_is_none_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = up_command(folder.path());
+    command.env("TRIVIUM_FAILPOINT", "nowhere");
+    assert_refused(&run(command), 64, &["TRIVIUM_FAILPOINT", "nowhere", "after_table_commit"]);
+}
+
+#[test]
 fn a_damaged_encoder_is_named_with_what_is_wrong() {
     let broken = tempfile::tempdir().expect("a folder");
     let version = broken.path().join("minilm").join("1");

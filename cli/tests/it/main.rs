@@ -5,6 +5,8 @@ mod collector;
 mod contract;
 mod crash;
 mod filters;
+mod crash_rounds;
+mod disk_full;
 mod ingest;
 mod models;
 mod process;

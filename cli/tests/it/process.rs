@@ -58,7 +58,12 @@ pub struct Running {
 
 impl Running {
     /// Starts a command, and waits for its `ready` line.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|ended| panic!("the services are not ready: {ended:?}"))
+    }
+
+    /// Starts a command, and waits for its `ready` line or its end.
+    pub fn try_start(mut command: Command) -> Result<Self, Ended> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("piped");
         // The log must be read, or the process would wait for room in the pipe.
@@ -66,10 +71,10 @@ impl Running {
         let mut ready = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut ready).expect("readable");
         if !ready.starts_with("ready ") {
-            let status = child.wait().expect("waited for");
-            panic!("the services are not ready but ended with {status}: {}", log.join().expect("read"));
+            let code = child.wait().expect("waited for").code();
+            return Err(Ended { code, stdout: ready, stderr: log.join().expect("read") });
         }
-        Self { child, ready }
+        Ok(Self { child, ready })
     }
 
     /// `trivium up` on free ports, with its collections in `data`.
@@ -102,6 +107,17 @@ impl Running {
         let ended = run(self.client(args));
         assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
         serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {}", ended.stdout))
+    }
+
+    /// Whether the process has ended by itself. One that has closed its connections may take a moment more.
+    pub fn has_died(&mut self) -> bool {
+        (0..500).any(|_| {
+            let ended = self.child.try_wait().expect("asked").is_some();
+            if !ended {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            ended
+        })
     }
 
     /// Ends the process at once, as a power cut would.
