@@ -1,8 +1,8 @@
 //! Making the lexical index from the vector table, as a whole or by a change set.
 
 use super::{CollectionError, files};
-use crate::filter::Properties;
 use crate::failpoint::Failpoint;
+use crate::filter::Properties;
 use crate::lexical::{LexicalDocument, LexicalIndex, LexicalOptions, Payload};
 use crate::metadata::MetadataField;
 use crate::vector::{ChunkRow, IndexRow, RowPlace, VectorTable};
