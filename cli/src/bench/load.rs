@@ -21,7 +21,7 @@ use super::latency::Latencies;
 use crate::clients::{Retriever, Router};
 
 /// Passages that each search and each query asks for.
-const K: u32 = 8;
+const K: u32 = 10;
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 use tonic::Code;
 use trivium_proto::{
     model::v1::Turn,
+    retriever::v1::AsOf,
     router::v1::{QueryOptions, QueryRequest, QueryStreamRequest, RouteRequest},
 };
 use trivium_service_kit::{Error, Reason};
@@ -35,10 +36,10 @@ fn table() -> Vec<(QueryRequest, Code, Reason, &'static str)> {
             "options.road",
         ),
         (
-            request("a", QueryOptions { filter: "x = 1".into(), ..none() }),
+            request("a", QueryOptions { as_of: Some(AsOf::default()), ..none() }),
             Code::Unimplemented,
             Reason::NotServed,
-            "options.filter",
+            "options.as_of",
         ),
         (turns, Code::Unimplemented, Reason::NotServed, "earlier_turns"),
     ]
