@@ -9,3 +9,4 @@
 pub mod fusion;
 pub mod group;
 pub mod metrics;
+pub mod random;

@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use trivium_ranking::random::SplitMix64;
 use trivium_retriever::Options;
 use trivium_retriever::collection::{Catalog, Change, Collection, CollectionSpec, EmbedderRef, PreparedDocument};
 use trivium_retriever::hash::ContentHash;
@@ -41,7 +42,7 @@ async fn measure(size: usize) -> Result<(), Box<dyn Error>> {
     let catalog = Catalog::open(folder.path(), Options::default().collections()).await?;
     let embedder = EmbedderRef { name: "random".into(), version: "1".into() };
     let collection = catalog.create(CollectionSpec::new("docs", embedder, DIMENSION, Vec::new()), false).await?;
-    let mut random = SplitMix(size as u64);
+    let mut random = SplitMix64::new(size as u64);
     let started = Instant::now();
     let portion = size.div_ceil(FILLING_COMMITS).max(1);
     for start in (0..size).step_by(portion) {
@@ -66,7 +67,7 @@ async fn measure(size: usize) -> Result<(), Box<dyn Error>> {
 async fn replace_some(
     collection: &Collection,
     size: usize,
-    random: &mut SplitMix,
+    random: &mut SplitMix64,
 ) -> Result<Vec<Duration>, Box<dyn Error>> {
     let mut times = Vec::with_capacity(WRITES);
     for write in 0..WRITES {
@@ -81,7 +82,7 @@ async fn replace_some(
 }
 
 /// A document of one chunk of about a hundred words.
-fn document(number: usize, revision: u128, random: &mut SplitMix) -> Change {
+fn document(number: usize, revision: u128, random: &mut SplitMix64) -> Change {
     let document_id = format!("document-{number}");
     let document_hash = ContentHash::from_u128(number as u128 | (revision << 64));
     let text =
@@ -106,31 +107,13 @@ fn document(number: usize, revision: u128, random: &mut SplitMix) -> Change {
         index_text: text.clone(),
         text,
         chunk_hash: document_hash,
-        vector: random.unit_vector(),
+        vector: unit_vector(random),
     };
     Change::Put(PreparedDocument { document_id, document_hash, rows: vec![row] })
 }
 
-/// A small generator of pseudo-random numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014), so that every run writes the same.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn unit_vector(&mut self) -> Vec<f32> {
-        let values: Vec<f32> =
-            (0..DIMENSION).map(|_| (self.next() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0).collect();
-        let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
-        values.into_iter().map(|value| value / length).collect()
-    }
+fn unit_vector(random: &mut SplitMix64) -> Vec<f32> {
+    let values: Vec<f32> = (0..DIMENSION).map(|_| (random.draw() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0).collect();
+    let length = values.iter().map(|value| value * value).sum::<f32>().sqrt();
+    values.into_iter().map(|value| value / length).collect()
 }

@@ -4,6 +4,7 @@ use trivium_proto::{
     model::v1::{ModelRef, QueryVector},
     retriever::v1::{Collection, Document},
 };
+use trivium_ranking::random::SplitMix64;
 
 /// Different words of the generated texts.
 const WORDS: u64 = 20_000;
@@ -29,7 +30,7 @@ impl Generator {
 
     /// A document of one chunk, with a word that no other one has.
     pub fn document(&self, number: u64) -> Document {
-        let mut random = SplitMix64(number);
+        let mut random = SplitMix64::new(number);
         let text = format!("{} {}", own_word(number), words(&mut random, DOCUMENT_WORDS));
         Document {
             id: format!("generated-{number}"),
@@ -41,13 +42,13 @@ impl Generator {
 
     /// A query that is near to nothing in particular.
     pub fn query(&self, number: u64) -> (String, QueryVector) {
-        let mut random = SplitMix64(QUERIES + number);
+        let mut random = SplitMix64::new(QUERIES + number);
         (words(&mut random, QUERY_WORDS), self.vector(&mut random))
     }
 
     fn vector(&self, random: &mut SplitMix64) -> QueryVector {
         // The retriever brings vectors to length 1 itself.
-        let values = (0..self.dimension).map(|_| random.centred()).collect();
+        let values = (0..self.dimension).map(|_| centred(random)).collect();
         QueryVector { embedder: self.embedder.clone(), values }
     }
 }
@@ -59,32 +60,19 @@ pub fn own_word(number: u64) -> String {
 
 fn words(random: &mut SplitMix64, count: usize) -> String {
     // The product of two even numbers leans to the small ones, as the frequencies of words do.
-    let word = |random: &mut SplitMix64| random.below(WORDS) * random.below(WORDS) / WORDS;
+    let word = |random: &mut SplitMix64| below(random, WORDS) * below(random, WORDS) / WORDS;
     let words: Vec<String> = (0..count).map(|_| format!("w{}", word(random))).collect();
     words.join(" ")
 }
 
-/// Sebastiano Vigna's SplitMix64 generator.
-struct SplitMix64(u64);
+fn below(random: &mut SplitMix64, bound: u64) -> u64 {
+    random.draw() % bound
+}
 
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// Between -1 and 1, on average 0 and mostly near it: the sum of two even numbers.
-    fn centred(&mut self) -> f32 {
-        let half = |random: &mut Self| (random.next() >> 40) as f32 / (1_u32 << 24) as f32 - 0.5;
-        half(self) + half(self)
-    }
+/// Between -1 and 1, on average 0 and mostly near it: the sum of two even numbers.
+fn centred(random: &mut SplitMix64) -> f32 {
+    let mut half = || (random.draw() >> 40) as f32 / (1_u32 << 24) as f32 - 0.5;
+    half() + half()
 }
 
 #[cfg(test)]

@@ -96,24 +96,7 @@ pub struct Row {
     /// How much more nDCG@10 this way has than the default, with the ends of the paired bootstrap's 95 % interval; none for
     /// the default itself.
     #[serde(rename = "ndcg@10_beyond_hybrid")]
-    pub beyond_hybrid: Option<Beyond>,
-}
-
-/// A difference with its interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Beyond {
-    /// Mean difference over the queries.
-    pub difference: f64,
-    /// Lower end of the interval.
-    pub low: f64,
-    /// Upper end of the interval.
-    pub high: f64,
-}
-
-impl From<Interval> for Beyond {
-    fn from(interval: Interval) -> Self {
-        Self { difference: interval.difference, low: interval.low, high: interval.high }
-    }
+    pub beyond_hybrid: Option<Interval>,
 }
 
 impl Row {
@@ -125,7 +108,7 @@ impl Row {
         Self {
             figures: scores.figures(),
             ndcg_10_interval: own.map(|interval| [interval.low, interval.high]),
-            beyond_hybrid: (name != HYBRID).then(|| interval(&default.ndcg_10()).map(Beyond::from)).flatten(),
+            beyond_hybrid: (name != HYBRID).then(|| interval(&default.ndcg_10())).flatten(),
             name,
         }
     }

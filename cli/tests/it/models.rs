@@ -59,7 +59,7 @@ fn fit(models: &Path) {
 
 /// The first queries of each intent.
 pub fn part_of(split: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model-host/intents").join(split);
+    let path = Path::new("../model-host/intents").join(split);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut part = String::new();
     for line in fs_err::read_to_string(path).expect("the project's queries").lines() {

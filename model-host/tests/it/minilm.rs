@@ -33,7 +33,7 @@ fn encoder() -> Encoder {
 
 #[test]
 fn vectors_are_those_of_the_published_model() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/minilm_reference.json");
+    let path = Path::new("tests/fixtures/minilm_reference.json");
     let reference: Reference = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let encoder = encoder();
     assert_eq!(reference.sentences.len(), 10);
@@ -51,7 +51,7 @@ fn vectors_are_those_of_the_published_model() {
 
 #[test]
 fn the_projects_labelled_queries_make_a_good_intent_model() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("intents");
+    let folder = Path::new("intents");
     let read = |name: &str| read_examples(&folder.join(name)).unwrap();
     let (train, valid, test) = (read("train.jsonl"), read("valid.jsonl"), read("test.jsonl"));
     assert!(train.len() + valid.len() + test.len() >= 600);

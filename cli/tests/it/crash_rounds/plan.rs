@@ -1,22 +1,19 @@
 //! Which kills a seed gives.
 
+use trivium_ranking::random::SplitMix64;
 use trivium_retriever::failpoint::Failpoint;
 
-/// A small generator of pseudo-random numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", 2014), so that a seed says it all.
+/// Pseudo-random numbers, so that a seed says it all.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.draw()
     }
 
     /// A number from `low` to `high`, both included.
