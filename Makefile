@@ -7,14 +7,14 @@ TRIVIUM     := $(TARGET_DIR)/release/trivium
 INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build encoder intents demo test crash lint fmt bench proto
+.PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
 SEED   ?= 1
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: ## Install what the build needs and is missing
 	@deploy/setup.sh
@@ -34,6 +34,10 @@ demo: intents ## Start everything and ask one question for each road (ONCE=1 sto
 
 test: encoder ## Run every test
 	cargo test $(CARGO_FLAGS)
+
+test-openai: build ## Ask a real server of OpenAI's protocol for answers (compiles llama.cpp once)
+	cargo build $(CARGO_FLAGS) --example openai_server
+	deploy/openai/test.sh $(TARGET_DIR)/release/examples/openai_server
 
 crash: encoder ## Kill the retriever in ROUNDS rounds while clients write (ROUNDS=300 SEED=1)
 	CRASH_ROUNDS=$(ROUNDS) CRASH_SEED=$(SEED) cargo test $(CARGO_FLAGS) --test it crash_rounds -- --nocapture

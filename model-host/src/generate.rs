@@ -6,7 +6,10 @@ mod openai;
 mod prompt;
 mod rank;
 mod sentences;
+mod support;
+mod terms;
 
+use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,8 @@ use crate::runtime::EmbedError;
 
 pub use extractive::{EXTRACTIVE, Extractive};
 pub use openai::{OpenAi, OpenAiOptions};
+pub use prompt::{PromptError, PromptOptions, Prompts, estimated_tokens};
+pub use support::Support;
 
 /// A backend that writes answers.
 pub trait Generator: Send + Sync {
@@ -58,6 +63,9 @@ pub struct Request {
     pub query: String,
     /// The passages, best first.
     pub passages: Vec<Passage>,
+    /// The prompt for a backend that takes one; `None` leaves it to the backend. It must be
+    /// one of the backend's [`Prompts`].
+    pub prompt: Option<String>,
     /// The most tokens to write; `None` leaves it to the backend.
     pub max_output_tokens: Option<u32>,
     /// When nobody waits for the answer any more.
@@ -73,6 +81,8 @@ pub struct Passage {
     pub number: u32,
     /// Title of its document.
     pub title: String,
+    /// Where its document lives; empty when nobody said.
+    pub uri: String,
     /// Its text.
     pub text: String,
 }
@@ -97,6 +107,8 @@ pub struct Citation {
     pub answer: Range<u32>,
     /// The words of the passage, exactly; empty when the backend does not quote.
     pub quote: String,
+    /// Whether the passage bears the text out.
+    pub support: Support,
 }
 
 /// How an answer ended.
@@ -108,6 +120,27 @@ pub struct Summary {
     pub input_tokens: u32,
     /// Tokens of the answer; 0 when the backend does not count.
     pub output_tokens: u32,
+    /// Numbers that the model cited and no passage of its prompt has, each once, ascending.
+    /// Their marks are not in the answer.
+    pub unknown_citations: Vec<u32>,
+    /// Numbers of the passages that the prompt had no room for.
+    pub passages_left_out: Vec<u32>,
+    /// Numbers of the passages whose text was cut to fit the prompt.
+    pub passages_cut: Vec<u32>,
+}
+
+impl Summary {
+    /// The end of an answer about which nothing else is to be said.
+    fn plain(finish: Finish) -> Self {
+        Self {
+            finish,
+            input_tokens: 0,
+            output_tokens: 0,
+            unknown_citations: Vec::new(),
+            passages_left_out: Vec::new(),
+            passages_cut: Vec::new(),
+        }
+    }
 }
 
 /// Why an answer ended.
@@ -119,6 +152,35 @@ pub enum Finish {
     Length,
     /// The passages hold no answer, and the text says so.
     NotInPassages,
+    /// The server's filter ended the answer.
+    Filtered,
+}
+
+/// A limit on waiting for a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// For the connection: `connect_timeout_ms`.
+    Connect,
+    /// For the first token: `first_token_timeout_ms`.
+    FirstToken,
+    /// Between two pieces: `idle_timeout_ms`.
+    Idle,
+    /// For the whole answer: `total_timeout_ms`.
+    Total,
+    /// The caller's own.
+    Deadline,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Connect => "did not take the connection (connect_timeout_ms)",
+            Self::FirstToken => "sent no token (first_token_timeout_ms)",
+            Self::Idle => "fell silent (idle_timeout_ms)",
+            Self::Total => "did not complete its answer (total_timeout_ms)",
+            Self::Deadline => "did not complete its answer before the caller's deadline",
+        })
+    }
 }
 
 /// Why an answer failed.
@@ -144,15 +206,17 @@ pub enum GenerateError {
         retry_after: Option<Duration>,
     },
     /// The server failed or refused.
-    #[error("generator {generator} answered with HTTP status {status}")]
+    #[error("generator {generator} answered with HTTP status {status}{}", in_brackets(code.as_deref()))]
     Status {
         /// The configured name.
         generator: String,
         /// The HTTP status.
         status: u16,
+        /// The server's own code for it, for instance `context_length_exceeded`.
+        code: Option<String>,
     },
     /// The server sent what is not the protocol.
-    #[error("generator {generator} sent an event that cannot be read: {reason}")]
+    #[error("generator {generator} sent an answer that cannot be read: {reason}")]
     Malformed {
         /// The configured name.
         generator: String,
@@ -165,12 +229,40 @@ pub enum GenerateError {
         /// The configured name.
         generator: String,
     },
-    /// The server was silent for too long.
-    #[error("generator {generator} sent nothing for {} ms", waited.as_millis())]
-    Silent {
+    /// The server gave up in the middle of its answer, and said so.
+    #[error("generator {generator} gave up in the middle of its answer{}", in_brackets(code.as_deref()))]
+    BrokenOff {
         /// The configured name.
         generator: String,
-        /// For how long.
+        /// The server's own code for it.
+        code: Option<String>,
+    },
+    /// The server ended its answer without a word.
+    #[error("generator {generator} ended its answer without a word")]
+    Empty {
+        /// The configured name.
+        generator: String,
+    },
+    /// The server took too long.
+    #[error("generator {generator} {limit} within {} ms", waited.as_millis())]
+    TimedOut {
+        /// The configured name.
+        generator: String,
+        /// The limit that was reached.
+        limit: Limit,
+        /// How long it allows.
         waited: Duration,
     },
+    /// The prompt cannot be made.
+    #[error("generator {generator}: {source}")]
+    Prompt {
+        /// The configured name.
+        generator: String,
+        /// Why.
+        source: PromptError,
+    },
+}
+
+fn in_brackets(code: Option<&str>) -> String {
+    code.map(|code| format!(" ({code})")).unwrap_or_default()
 }

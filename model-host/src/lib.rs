@@ -26,7 +26,7 @@ pub mod tokenize;
 mod trace;
 
 pub use batch::{Lane, Limits};
-pub use generate::OpenAiOptions;
+pub use generate::{OpenAiOptions, PromptOptions};
 pub use grpc::SERVICE_NAME;
 pub use options::{DEFAULT_PORT, MAX_TEXTS, Options};
 pub use start::{StartError, start};

@@ -11,7 +11,7 @@ use trivium_service_kit::{ConfigError, ServerOptions};
 
 use crate::batch::Limits;
 use crate::bundle::{ModelId, default_models_dir};
-use crate::generate::{EXTRACTIVE, OpenAiOptions};
+use crate::generate::{EXTRACTIVE, OpenAiOptions, PromptOptions};
 
 /// The port on which the model host listens unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7702;
@@ -48,6 +48,8 @@ pub struct Options {
     pub default_generator: String,
     /// Language model servers, by the name that requests use.
     pub generators: BTreeMap<String, OpenAiOptions>,
+    /// Prompts for language models, by the name that routes and generators use.
+    pub prompts: BTreeMap<String, PromptOptions>,
 }
 
 impl Default for Options {
@@ -65,6 +67,7 @@ impl Default for Options {
             bulk_queue_texts: 4096,
             default_generator: EXTRACTIVE.to_owned(),
             generators: BTreeMap::new(),
+            prompts: BTreeMap::new(),
         }
     }
 }
@@ -93,6 +96,9 @@ impl Options {
                 return Err(ConfigError::new(section, "", "extractive is built in; choose another name"));
             }
             generator.validate().map_err(|error| error.within(&section))?;
+        }
+        for (name, prompt) in &self.prompts {
+            prompt.validate().map_err(|error| error.within(&format!("prompts.{name}")))?;
         }
         Ok(())
     }
@@ -154,7 +160,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         type Change = fn(&mut Options);
-        let table: [(Change, &str); 7] = [
+        let table: [(Change, &str); 8] = [
             (|o| o.encoder = "../etc".to_owned(), "encoder"),
             (|o| o.intents.clear(), "intents"),
             (|o| o.engine_threads = 0, "engine_threads"),
@@ -162,6 +168,13 @@ mod tests {
             (|o| o.default_generator = "gpt".to_owned(), "default_generator"),
             (|o| drop(o.generators.insert("extractive".to_owned(), OpenAiOptions::default())), "generators.extractive"),
             (|o| drop(o.generators.insert("gpt".to_owned(), OpenAiOptions::default())), "generators.gpt.base_url"),
+            (
+                |o| {
+                    let prompt = PromptOptions { user: Some("{{ oops }}".to_owned()), ..PromptOptions::default() };
+                    o.prompts.insert("support".to_owned(), prompt);
+                },
+                "prompts.support.user",
+            ),
         ];
         for (change, key) in table {
             let mut options = Options::default();

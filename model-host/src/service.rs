@@ -15,7 +15,7 @@ use trivium_service_kit::{ConfigError, Error, Reason, validate};
 
 use crate::batch::Lane;
 use crate::bundle::{BundleSummary, sha256_hex};
-use crate::generate::{Extractive, Generator, OpenAi};
+use crate::generate::{Extractive, Generator, OpenAi, Prompts};
 use crate::intent::Decision;
 use crate::models::{IntentRuntime, Models};
 use crate::options::{MAX_TEXTS, Options};
@@ -44,9 +44,12 @@ impl ModelHost {
             let extractive = Extractive::new(Arc::clone(encoder));
             generators.insert(extractive.name().to_owned(), Arc::new(extractive));
         }
+        let prompts = Prompts::load(&options.prompts).map_err(|error| error.within("prompts"))?;
+        let prompts = Arc::new(prompts);
         for (name, generator) in &options.generators {
             let section = format!("generators.{name}");
-            let backend = OpenAi::new(name, generator.clone()).map_err(|error| error.within(&section))?;
+            let backend = OpenAi::new(name, generator.clone(), Arc::clone(&prompts));
+            let backend = backend.map_err(|error| error.within(&section))?;
             generators.insert(name.clone(), Arc::new(backend));
         }
         Ok(Self { models, generators, default_generator: options.default_generator.clone() })

@@ -112,6 +112,8 @@ pub struct Settings {
     pub fusion: FusionChoice,
     /// The generator; `None` means the model host's own choice.
     pub generator: Option<String>,
+    /// The prompt, by its name at the model host; `None` means the generator's own.
+    pub prompt: Option<String>,
 }
 
 /// What is done with a query.
@@ -150,6 +152,8 @@ pub struct Retrieval {
 pub struct Direct {
     /// The generator; `None` means the model host's own choice.
     pub generator: Option<String>,
+    /// The prompt, by its name at the model host; `None` means the generator's own.
+    pub prompt: Option<String>,
     /// What is answered where no generator is configured. Without it the answer is `NO_GENERATOR`.
     pub reply: Option<String>,
 }

@@ -6,7 +6,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use super::rank::{candidates, select};
 use super::sentences::sentences;
-use super::{Citation, Finish, GenerateError, Generator, GeneratorModel, Piece, Request, Summary};
+use super::{Citation, Finish, GenerateError, Generator, GeneratorModel, Piece, Request, Summary, Support};
 use crate::batch::Lane;
 use crate::batcher::BatchError;
 use crate::runtime::{EmbedError, EncoderRuntime};
@@ -98,14 +98,19 @@ fn quoted<'a>(quotes: impl Iterator<Item = (u32, &'a str)>) -> Vec<Piece> {
         let end = start + shown.chars().count() as u32;
         written += text.chars().count() as u32;
         pieces.push(Piece::Text(text));
-        pieces.push(Piece::Citation(Citation { passage, answer: start..end, quote: quote.to_owned() }));
+        pieces.push(Piece::Citation(Citation {
+            passage,
+            answer: start..end,
+            quote: quote.to_owned(),
+            support: Support::Holds,
+        }));
     }
     pieces.push(summary(Finish::Stop));
     pieces
 }
 
 fn summary(finish: Finish) -> Piece {
-    Piece::Summary(Summary { finish, input_tokens: 0, output_tokens: 0 })
+    Piece::Summary(Summary::plain(finish))
 }
 
 #[cfg(test)]

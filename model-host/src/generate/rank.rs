@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use unicode_segmentation::UnicodeSegmentation;
+use super::terms::{subject_words, word_count, words};
 
 /// How many sentences an answer quotes at most.
 const MOST_SENTENCES: usize = 3;
@@ -24,15 +24,6 @@ const TABLE_ROW_COST: f32 = 0.15;
 const LEAST_WORDS: usize = 4;
 /// More words are a wall of text or a long listing, which nobody wants quoted whole.
 const LONGEST_SENTENCE_WORDS: usize = 90;
-
-/// Words that carry no subject.
-const STOP_WORDS: [&str; 64] = [
-    "a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "by", "can", "could", "did", "do", "does",
-    "for", "from", "had", "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "me", "my", "of", "on",
-    "or", "our", "out", "please", "shall", "should", "so", "some", "tell", "that", "the", "their", "them", "then",
-    "there", "these", "they", "this", "to", "up", "was", "we", "were", "what", "when", "where", "which", "who", "why",
-    "will", "you",
-];
 
 /// A sentence of a passage that could be quoted.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,12 +100,8 @@ fn cost(candidate: &Candidate<'_>) -> f32 {
 }
 
 fn weights(query: &str, sentences: &[(usize, &str, BTreeSet<String>)]) -> BTreeMap<String, f32> {
-    let is_stop_word = |word: &String| STOP_WORDS.contains(&word.as_str());
-    let all = words(query);
-    // A query of nothing but such words means them.
-    let has_subject = all.iter().any(|word| !is_stop_word(word));
-    all.into_iter()
-        .filter(|word| !has_subject || !is_stop_word(word))
+    subject_words(query)
+        .into_iter()
         .map(|word| {
             let holding = sentences.iter().filter(|(_, _, words)| words.contains(&word)).count();
             let weight = (1.0 + sentences.len() as f32 / (1.0 + holding as f32)).ln();
@@ -153,27 +140,6 @@ fn without_links(sentence: &str) -> String {
     }
     kept.push_str(rest);
     kept
-}
-
-fn words(text: &str) -> BTreeSet<String> {
-    text.unicode_words().map(|word| stem(&word.to_lowercase())).collect()
-}
-
-fn word_count(text: &str) -> usize {
-    text.unicode_words().count()
-}
-
-/// Takes off the commonest English endings, so that "restarts" finds "restarting".
-fn stem(word: &str) -> String {
-    for ending in ["ing", "ies", "es", "ed", "s", "e"] {
-        if let Some(rest) = word.strip_suffix(ending)
-            && rest.chars().count() >= 3
-            && !rest.ends_with('s')
-        {
-            return rest.to_owned();
-        }
-    }
-    word.to_owned()
 }
 
 fn says_the_same(a: &str, b: &str) -> bool {
@@ -248,14 +214,5 @@ mod tests {
         let candidates = candidates("replica", sentences, 10);
         let chosen = select(&candidates, &vec![0.9; candidates.len()]);
         assert_eq!(chosen.len(), 2);
-    }
-
-    #[test]
-    fn endings_do_not_matter() {
-        for (a, b) in [("restarts", "restarting"), ("queries", "query"), ("cache", "cached"), ("process", "process")] {
-            let stems_meet = stem(a) == stem(b) || stem(a).starts_with(&stem(b)) || stem(b).starts_with(&stem(a));
-            assert!(stems_meet, "{a} {b}");
-        }
-        assert_eq!(stem("as"), "as");
     }
 }

@@ -10,7 +10,7 @@ use trivium_service_kit::telemetry::capture_content;
 use trivium_service_kit::{Error, Reason, validate};
 
 use super::wire;
-use crate::generate::{Finish, GenerateError, Generator, Passage, Piece, Request};
+use crate::generate::{Finish, GenerateError, Generator, Limit, Passage, Piece, PromptError, Request};
 use crate::trace::chat_span;
 
 /// The most passages of one request.
@@ -65,11 +65,13 @@ pub(super) fn start(
     let passages = request.passages.into_iter().map(|passage| Passage {
         number: passage.number,
         title: passage.title,
+        uri: passage.uri,
         text: passage.text,
     });
     let request = Request {
         query: request.query,
         passages: passages.collect(),
+        prompt: None,
         max_output_tokens,
         deadline: Some(deadline),
         span,
@@ -127,6 +129,8 @@ impl Answer {
             Finish::Stop => (proto::FinishReason::Stop, "stop"),
             Finish::Length => (proto::FinishReason::Length, "length"),
             Finish::NotInPassages => (proto::FinishReason::NotInPassages, "not_in_passages"),
+            // Until the contract has a word for it: the answer is as short as the server let it be.
+            Finish::Filtered => (proto::FinishReason::Length, "content_filter"),
         };
         self.span.record("gen_ai.response.finish_reasons", name);
         let (input_tokens, output_tokens) = (summary.input_tokens, summary.output_tokens);
@@ -162,10 +166,17 @@ fn catalogue(error: GenerateError) -> Error {
         GenerateError::RateLimited { retry_after, .. } => {
             Error::new(Reason::GeneratorFailed, message).with_retry_after(retry_after.unwrap_or(wire::RETRY_AFTER))
         }
-        GenerateError::Unreachable { .. }
+        GenerateError::TimedOut { limit: Limit::Deadline, .. } => Error::new(Reason::DeadlineExceeded, message),
+        GenerateError::Prompt { source: PromptError::TooLong { .. }, .. } => {
+            Error::new(Reason::QueryTooLong, message).with_field("query")
+        }
+        GenerateError::Prompt { source: PromptError::Template { .. }, .. }
+        | GenerateError::Unreachable { .. }
         | GenerateError::Status { .. }
         | GenerateError::Malformed { .. }
         | GenerateError::Cut { .. }
-        | GenerateError::Silent { .. } => Error::new(Reason::GeneratorFailed, message),
+        | GenerateError::BrokenOff { .. }
+        | GenerateError::Empty { .. }
+        | GenerateError::TimedOut { .. } => Error::new(Reason::GeneratorFailed, message),
     }
 }

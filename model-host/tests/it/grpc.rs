@@ -12,7 +12,7 @@ use trivium_proto::model::v1 as proto;
 use trivium_proto::model::v1::model_service_client::ModelServiceClient;
 use trivium_service_kit::{ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, ServerOptions, Service};
 
-use crate::support::completions::{Completions, events};
+use crate::support::completions::{Completions, Reply, events};
 use crate::support::{MAX_TOKENS, TinyModels};
 
 /// A running model host; it stops when dropped.
@@ -271,7 +271,7 @@ async fn bad_generations_are_refused_by_field() {
 #[tokio::test]
 async fn a_configured_server_answers_without_passages() {
     let chunk = r#"{"choices":[{"delta":{"content":"Hello."},"finish_reason":"stop"}]}"#;
-    let server = Completions::start(events(&[chunk, "[DONE]"]), false).await;
+    let server = Completions::always(Reply::then_closes(events(&[chunk, "[DONE]"]))).await;
     let generator =
         OpenAiOptions { base_url: server.base_url, model: "some-model".to_owned(), ..OpenAiOptions::default() };
     let mut host = Host::start_with(TinyModels::new(), |options| {

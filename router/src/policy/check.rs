@@ -35,8 +35,13 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         return checker.refuse(head.version.span(), why);
     }
     let file: File = checker.read()?;
-    let built_in =
-        Settings { collections: collections.to_vec(), k: DEFAULT_K, fusion: FusionChoice::default(), generator: None };
+    let built_in = Settings {
+        collections: collections.to_vec(),
+        k: DEFAULT_K,
+        fusion: FusionChoice::default(),
+        generator: None,
+        prompt: None,
+    };
     let settings = checker.settings(&file.default, &built_in)?;
     let default = checker.default_rule(&file.default, &settings)?;
     let out_of_scope = match &file.out_of_scope {
@@ -103,7 +108,9 @@ impl Checker<'_> {
             RoadName::Lexical => Legs::Lexical,
             RoadName::Semantic => Legs::Semantic,
             RoadName::Hybrid => Legs::Hybrid,
-            RoadName::Direct => return Ok(Step::Direct(Direct { generator: settings.generator, reply })),
+            RoadName::Direct => {
+                return Ok(Step::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply }));
+            }
             RoadName::Reply => {
                 return match reply {
                     Some(text) => Ok(Step::Reply(text)),
@@ -128,6 +135,7 @@ impl Checker<'_> {
             ("k", section.k.as_ref().map(Spanned::span), searches),
             ("fusion", section.fusion.as_ref().map(Spanned::span), road == RoadName::Hybrid),
             ("generator", section.generator.as_ref().map(Spanned::span), generates),
+            ("prompt", section.prompt.as_ref().map(Spanned::span), generates),
         ];
         for (key, span, used) in keys {
             if let (Some(span), false) = (span, used) {
@@ -150,12 +158,20 @@ impl Checker<'_> {
             settings.fusion = self.fusion(table.get_ref())?;
         }
         if let Some(name) = &section.generator {
-            if name.get_ref().trim().is_empty() {
-                return self.refuse(name.span(), "`generator` is empty");
-            }
-            settings.generator = Some(name.get_ref().clone());
+            settings.generator = Some(self.name("generator", name)?);
+        }
+        if let Some(name) = &section.prompt {
+            settings.prompt = Some(self.name("prompt", name)?);
         }
         Ok(settings)
+    }
+
+    /// A name of the model host's, which alone knows what it stands for.
+    fn name(&self, key: &str, name: &Spanned<String>) -> Result<String, PolicyError> {
+        match name.get_ref() {
+            blank if blank.trim().is_empty() => self.refuse(name.span(), format!("`{key}` is empty")),
+            name => Ok(name.clone()),
+        }
     }
 
     fn collections(&self, names: &Spanned<Vec<String>>) -> Result<Vec<String>, PolicyError> {
@@ -262,6 +278,8 @@ mod tests {
             ("version = 1\n[default]\ncollections = [\"Docs\"]", (3, 15), "no name of a collection"),
             ("version = 1\n[default]\ncollections = [\"a\", \"a\"]", (3, 15), "named twice"),
             ("version = 1\n[default]\ngenerator = \" \"", (3, 13), "empty"),
+            ("version = 1\n[default]\nprompt = \"\"", (3, 10), "`prompt` is empty"),
+            ("version = 1\n[intents.a]\nroute = \"reply\"\nreply = \"x\"\nprompt = \"p\"", (5, 10), "no effect"),
             ("version = 1\n[default]\nroute = \"reply\"", (3, 9), "needs its text"),
             ("version = 1\n[default]\nreply = \"hi\"", (3, 9), "no effect on the hybrid road"),
             ("version = 1\n[out_of_scope]\nk = 3", (2, 1), "no `route`"),

@@ -96,7 +96,9 @@ pub fn forced(policy: &Policy, road: ForcedRoad, overrides: &Overrides) -> Plan 
     let settings = policy.settings.clone();
     let step = match road {
         ForcedRoad::Retrieve(legs) => Step::Retrieve(Retrieval { legs, settings }),
-        ForcedRoad::Direct => Step::Direct(Direct { generator: settings.generator, reply: None }),
+        ForcedRoad::Direct => {
+            Step::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply: None })
+        }
     };
     let step = overrides.apply(step);
     let explanation = format!("the caller chose: {}", step.road());
@@ -178,9 +180,11 @@ mod tests {
         route = "hybrid"
         collections = ["guides"]
         generator = "extractive"
+        prompt = "steps"
         [intents.chat]
         route = "direct"
         reply = "hello"
+        prompt = "chatty"
     "#;
 
     fn policy() -> Policy {
@@ -230,6 +234,7 @@ mod tests {
         assert_eq!(retrieval.settings.collections, ["guides"]);
         assert_eq!(retrieval.settings.k, 5);
         assert_eq!(retrieval.settings.generator.as_deref(), Some("extractive"));
+        assert_eq!(retrieval.settings.prompt.as_deref(), Some("steps"));
     }
 
     #[test]
@@ -252,7 +257,11 @@ mod tests {
         assert_eq!((retrieval.settings.collections, retrieval.settings.k), (vec!["mine".to_owned()], 2));
         assert_eq!(retrieval.settings.generator.as_deref(), Some("remote"));
         let plan = decide(&policy(), &intent("chat", 0.9, 0.0), &overrides);
-        let expected = Direct { generator: Some("remote".to_owned()), reply: Some("hello".to_owned()) };
+        let expected = Direct {
+            generator: Some("remote".to_owned()),
+            prompt: Some("chatty".to_owned()),
+            reply: Some("hello".to_owned()),
+        };
         assert_eq!(plan.step, Step::Direct(expected));
     }
 

@@ -35,6 +35,7 @@ pub struct Section {
     pub k: Option<Spanned<i64>>,
     pub fusion: Option<Spanned<FusionTable>>,
     pub generator: Option<Spanned<String>>,
+    pub prompt: Option<Spanned<String>>,
     pub reply: Option<Spanned<String>>,
 }
 

@@ -69,6 +69,8 @@ catalogue! {
     ModelNotFound = "MODEL_NOT_FOUND", NotFound, "`trivium models list` shows what there is; `trivium models pull minilm` fetches the encoder";
     /// No generator of that name.
     GeneratorNotFound = "GENERATOR_NOT_FOUND", NotFound, "name a generator that the model host is configured with";
+    /// No prompt of that name.
+    PromptNotFound = "PROMPT_NOT_FOUND", NotFound, "name a prompt that the model host is configured with, or none for the generator's own";
     /// A state of a collection that is not kept any more.
     SnapshotExpired = "SNAPSHOT_EXPIRED", FailedPrecondition, "ask as of a state that is kept, which the error lists; tag a state to keep it, or raise retriever.snapshots_newest";
     /// A collection of that name exists.

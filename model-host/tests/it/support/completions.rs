@@ -1,53 +1,104 @@
-//! A server that answers each chat completion with prepared bytes.
+//! A server that answers chat completions with prepared bytes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What one connection gets.
+#[derive(Clone)]
+pub struct Reply {
+    bytes: Vec<u8>,
+    stays_open: bool,
+}
+
+impl Reply {
+    /// These bytes, and then the end of the connection.
+    pub fn then_closes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), stays_open: false }
+    }
+
+    /// These bytes, and then nothing more.
+    pub fn then_falls_silent(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), stays_open: true }
+    }
+}
 
 /// A server on loopback. It stops when the test's runtime does.
 pub struct Completions {
     pub base_url: String,
-    requests: Arc<Mutex<Vec<String>>>,
+    requests: watch::Receiver<Vec<String>>,
+    left: watch::Receiver<usize>,
 }
 
 impl Completions {
-    /// Answers every request with `response`, and then closes the connection unless
-    /// `stays_open`.
-    pub async fn start(response: impl Into<Vec<u8>>, stays_open: bool) -> Self {
+    /// Answers every request with this.
+    pub async fn always(reply: Reply) -> Self {
+        Self::in_turn(vec![reply]).await
+    }
+
+    /// Answers each request with the next of these, and further ones with the last.
+    pub async fn in_turn(replies: Vec<Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (response, seen) = (response.into(), Arc::clone(&requests));
-        tokio::spawn(async move {
-            let mut open = Vec::new();
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let request = read_request(&mut stream).await;
-                seen.lock().unwrap().push(request);
-                stream.write_all(&response).await.unwrap();
-                if stays_open {
-                    open.push(stream);
-                }
-            }
-        });
-        Self { base_url, requests }
+        let (asked, requests) = watch::channel(Vec::new());
+        let (gone, left) = watch::channel(0);
+        tokio::spawn(serve(listener, replies, asked, Arc::new(gone)));
+        Self { base_url, requests, left }
     }
 
     /// The requests so far, head and body.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.borrow().clone()
+    }
+
+    /// Waits for the first request.
+    pub async fn was_asked(&mut self) {
+        self.requests.wait_for(|requests| !requests.is_empty()).await.unwrap();
+    }
+
+    /// Waits until a caller has closed a connection that this server would have kept open.
+    pub async fn caller_left(&mut self) {
+        self.left.wait_for(|count| *count > 0).await.unwrap();
     }
 }
 
-/// A successful response that streams these events.
-pub fn events(data: &[&str]) -> String {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-    data.iter().fold(head.to_owned(), |text, data| format!("{text}data: {data}\n\n"))
+async fn serve(
+    listener: TcpListener,
+    replies: Vec<Reply>,
+    asked: watch::Sender<Vec<String>>,
+    gone: Arc<watch::Sender<usize>>,
+) {
+    for turn in 0.. {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        let request = read_request(&mut stream).await;
+        asked.send_modify(|requests| requests.push(request));
+        let reply = replies[turn.min(replies.len() - 1)].clone();
+        // The caller may have hung up in the middle of a reply that is too long for it.
+        let _ = stream.write_all(&reply.bytes).await;
+        if reply.stays_open {
+            let gone = Arc::clone(&gone);
+            tokio::spawn(async move {
+                let mut rest = [0; 64];
+                while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
+                gone.send_modify(|count| *count += 1);
+            });
+        }
+    }
 }
 
-/// A response without a body.
-pub fn status(line: &str) -> String {
-    format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+/// The head of a successful stream.
+pub const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+
+/// A successful response that streams these events.
+pub fn events(data: &[&str]) -> String {
+    data.iter().fold(STREAM_HEAD.to_owned(), |text, data| format!("{text}data: {data}\n\n"))
+}
+
+/// A response with a status line, further header lines, and a body.
+pub fn status(line: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {line}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
 async fn read_request(stream: &mut TcpStream) -> String {
