@@ -4,6 +4,7 @@
 mod alias;
 mod files;
 mod manifest;
+mod precision;
 mod registry;
 mod writer;
 
@@ -15,18 +16,30 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use files::sha256_hex;
-pub use manifest::{EncoderSpec, FORMAT, FileEntry, IntentEncoder, IntentSpec, Manifest, ModelSpec, Pooling};
+pub use manifest::{
+    EncoderSpec, FORMAT, FileEntry, IntentEncoder, IntentSpec, Manifest, ModelSpec, OLDEST_FORMAT, Pooling, Prefixes,
+};
+pub use precision::{LARGEST_INT8_LOSS_POINTS, Precision, PrecisionChoice, PrecisionReport};
 pub use registry::{Bundle, BundleSummary, Registry, default_models_dir};
 pub use writer::BundleWriter;
 
 /// The manifest's file name inside a bundle.
 pub const MANIFEST_FILE: &str = "manifest.toml";
-/// The graph's file name inside an encoder bundle.
+/// The graph's file name inside a bundle with an encoder.
 pub const GRAPH_FILE: &str = "model.onnx";
-/// The tokenizer's file name inside an encoder bundle.
+/// The name of the same graph with eight-bit weights.
+pub const INT8_GRAPH_FILE: &str = "model.int8.onnx";
+/// The tokenizer's file name inside a bundle with an encoder.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// The classifier's file name inside an intent bundle.
 pub const HEAD_FILE: &str = "head.safetensors";
+/// The name of the file with what an out-of-scope score needs when it serves.
+pub const STATISTICS_FILE: &str = "statistics.safetensors";
+/// The name of the file with the validation queries that labels which join an intent model
+/// later are calibrated against.
+pub const CALIBRATION_FILE: &str = "calibration.safetensors";
+/// The name of the report for people inside an intent bundle.
+pub const REPORT_FILE: &str = "report.html";
 
 /// One version of one model.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,11 +168,11 @@ pub enum BundleError {
         found: String,
     },
     /// The manifest was written by a version of Trivium that this one does not know.
-    #[error("{path} has format {found}, expected {expected}")]
+    #[error("{path} has format {found}, expected {OLDEST_FORMAT} to {expected}")]
     UnknownFormat {
         /// The manifest.
         path: PathBuf,
-        /// The format that this program reads.
+        /// The newest format that this program reads.
         expected: u32,
         /// The format in the file.
         found: u32,
@@ -190,6 +203,9 @@ pub enum BundleError {
         /// Its kind.
         found: &'static str,
     },
+    /// Eight-bit weights were asked for, and the bundle has none.
+    #[error("model {0} has no eight-bit weights; precision must be fp32 or auto")]
+    NoInt8(ModelRef),
     /// A version is never overwritten: answers name it.
     #[error("model {0} exists already; versions are never overwritten")]
     Exists(ModelRef),

@@ -1,6 +1,10 @@
 //! An encoder bundle, loaded: tokenizer, engine and pooling together.
 
-use crate::bundle::{Bundle, BundleError, EncoderSpec, GRAPH_FILE, ModelRef, TOKENIZER_FILE};
+use std::borrow::Cow;
+
+use crate::bundle::{
+    Bundle, BundleError, EncoderSpec, GRAPH_FILE, INT8_GRAPH_FILE, ModelRef, Precision, PrecisionChoice, TOKENIZER_FILE,
+};
 use crate::engine::{Engine, EngineError, RtenEngine, TokenBatch};
 use crate::pooling::pool;
 use crate::tokenize::{TokenizeError, Tokenizer, Tokens};
@@ -32,27 +36,57 @@ pub enum EncoderError {
     },
 }
 
+/// What a text is to an encoder that tells queries from passages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextRole {
+    /// What somebody asks.
+    Query,
+    /// What an answer is found in.
+    Passage,
+}
+
 /// An encoder that is ready to run.
 pub struct Encoder {
     model: ModelRef,
     spec: EncoderSpec,
+    precision: Precision,
     tokenizer: Tokenizer,
     engine: RtenEngine,
 }
 
 impl Encoder {
-    /// Loads an encoder bundle, and runs it once, so that one that cannot work is refused
-    /// here and the first request does not pay for first-time set-up. `threads` is for one
-    /// forward pass.
+    /// Loads an encoder bundle, or an intent bundle that brings its own encoder, in the
+    /// precision that the bundle recommends. See [`Self::load_with`].
     pub fn load(bundle: &Bundle, threads: usize) -> Result<Self, EncoderError> {
+        Self::load_with(bundle, PrecisionChoice::Auto, threads)
+    }
+
+    /// Loads an encoder bundle, or an intent bundle that brings its own encoder, and runs it
+    /// once, so that one that cannot work is refused here and the first request does not pay
+    /// for first-time set-up. `threads` is for one forward pass.
+    ///
+    /// # Errors
+    /// When the bundle holds no encoder or not the precision that is asked for, when a file
+    /// is damaged, and when the first pass fails.
+    pub fn load_with(bundle: &Bundle, choice: PrecisionChoice, threads: usize) -> Result<Self, EncoderError> {
         let spec = bundle.encoder()?.clone();
-        let model = bundle.model_ref();
-        let json = bundle.read(TOKENIZER_FILE)?;
+        let precision = bundle.precision(choice)?;
+        let graph = match precision {
+            Precision::Fp32 => bundle.read(GRAPH_FILE)?,
+            Precision::Int8 => bundle.read(INT8_GRAPH_FILE)?,
+        };
+        let parts = EncoderParts { model: bundle.model_ref(), spec, precision, graph };
+        Self::from_parts(parts, &bundle.read(TOKENIZER_FILE)?, threads)
+    }
+
+    /// Puts an encoder together before it is in a bundle, so that what a bundle says about it
+    /// can be measured with the engine that will serve it.
+    pub(crate) fn from_parts(parts: EncoderParts, tokenizer: &[u8], threads: usize) -> Result<Self, EncoderError> {
+        let EncoderParts { model, spec, precision, graph } = parts;
         let tokenizer =
-            Tokenizer::from_json(&json, spec.max_tokens).map_err(|source| tokenizer_error(&model, source))?;
-        let engine = RtenEngine::load(bundle.read(GRAPH_FILE)?, spec.dimension, threads)
-            .map_err(|source| engine_error(&model, source))?;
-        let encoder = Self { model, spec, tokenizer, engine };
+            Tokenizer::from_json(tokenizer, spec.max_tokens).map_err(|source| tokenizer_error(&model, source))?;
+        let engine = RtenEngine::load(graph, spec.dimension, threads).map_err(|source| engine_error(&model, source))?;
+        let encoder = Self { model, spec, precision, tokenizer, engine };
         encoder.embed_all(&["warm-up"], |_| ())?;
         Ok(encoder)
     }
@@ -67,6 +101,20 @@ impl Encoder {
         &self.spec
     }
 
+    /// The numbers that it computes in.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// A text as the encoder wants to read it: with the prefix of its role, if there is one.
+    pub fn prepared<'a>(&self, text: &'a str, role: TextRole) -> Cow<'a, str> {
+        let prefix = match role {
+            TextRole::Query => &self.spec.prefixes.query,
+            TextRole::Passage => &self.spec.prefixes.passage,
+        };
+        if prefix.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prefix}{text}")) }
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -77,12 +125,12 @@ impl Encoder {
         (0..count).map(|_| Box::new(self.engine.sibling(threads)) as Box<dyn Engine>).collect()
     }
 
-    /// Encodes many texts on this thread, in batches of similar length; for fitting and
+    /// Encodes many queries on this thread, in batches of similar length; for fitting and
     /// evaluation, outside the service. `progress` is told how many texts are done.
     pub fn embed_all(&self, texts: &[&str], mut progress: impl FnMut(usize)) -> Result<Vec<Vec<f32>>, EncoderError> {
         let tokens = texts
             .iter()
-            .map(|text| self.tokenizer.encode(text))
+            .map(|text| self.tokenizer.encode(&self.prepared(text, TextRole::Query)))
             .collect::<Result<Vec<Tokens>, _>>()
             .map_err(|source| tokenizer_error(&self.model, source))?;
         let mut order: Vec<usize> = (0..tokens.len()).collect();
@@ -107,6 +155,16 @@ impl Encoder {
         }
         Ok(vectors)
     }
+}
+
+/// What an encoder is made of, besides its tokenizer.
+pub(crate) struct EncoderParts {
+    /// The name in errors, and the version in answers.
+    pub(crate) model: ModelRef,
+    pub(crate) spec: EncoderSpec,
+    pub(crate) precision: Precision,
+    /// The ONNX file in that precision.
+    pub(crate) graph: Vec<u8>,
 }
 
 fn tokenizer_error(model: &ModelRef, source: TokenizeError) -> EncoderError {

@@ -1,35 +1,54 @@
 //! The intent model: a calibrated softmax head on an encoder's vectors.
 
+mod assemble;
 mod calibrate;
+mod classifier;
 mod data;
 mod evaluate;
+mod few_shot;
+mod finish;
 mod fit;
 mod head;
+mod judge;
+mod out_of_scope;
+mod page;
 mod regression;
 mod softmax;
+mod splits;
+mod tensors;
+mod training;
+mod vectors;
 
 use std::collections::BTreeMap;
 
-use crate::bundle::{Bundle, HEAD_FILE, IntentEncoder, ModelRef};
+use crate::bundle::{Bundle, HEAD_FILE, IntentEncoder, IntentSpec, ModelRef, STATISTICS_FILE};
 use crate::encoder::EncoderError;
+use classifier::{Classifier, Scope};
+use out_of_scope::Scorer;
 
-pub use calibrate::{expected_calibration_error, fit_temperature, fit_thresholds};
-pub use data::{DataError, Example, read_examples};
+pub use assemble::{AssembleOptions, FineTuned, assemble};
+pub use calibrate::{ReliabilityBin, expected_calibration_error, fit_temperature, fit_thresholds, reliability};
+pub use data::{DataError, Example, Sorted, read_examples, read_sorted, read_texts};
 pub use evaluate::{Confusion, LabelReport, Report, report};
-pub use fit::{FitError, FitOptions, FitProgress, Fitted, Splits, evaluate_bundle, fit};
+pub use few_shot::{AddError, AddOptions, Added, FEWEST_EXAMPLES, FewShot, MOST_EXAMPLES, add_intent};
+pub use fit::{FitError, FitOptions, FitProgress, Fitted, ScopeBy, fit};
 pub use head::{Head, HeadError};
+pub use judge::{Judgement, KindReport, evaluate_bundle, judge_bundle};
+pub use out_of_scope::{OutOfScope, ScoreKind, ScoreReport};
 pub use softmax::softmax;
+pub use splits::Splits;
+pub use tensors::TensorFileError;
+pub use training::{EpochSummary, Setting, TrainingSummary};
+
+/// The share of queries in scope that may be taken to be outside it, unless told otherwise.
+pub const DEFAULT_FALSE_REJECT: f32 = 0.02;
 
 /// A loaded intent model.
 #[derive(Clone, Debug)]
 pub struct IntentModel {
     model: ModelRef,
     encoder: ModelRef,
-    labels: Vec<String>,
-    thresholds: Vec<f32>,
-    out_of_scope: Option<usize>,
-    temperature: f32,
-    head: Head,
+    classifier: Classifier,
 }
 
 /// What the model says about one query.
@@ -41,8 +60,13 @@ pub struct Decision {
     pub margin: f32,
     /// The confidence below which the first label should not be believed, 0 to 1.
     pub threshold: f32,
-    /// Whether the first label is the one for queries outside the model's scope.
+    /// Whether the query is outside the model's scope: by its first label, if one of the
+    /// labels is for such queries, or else by its strangeness. In the latter case the first
+    /// label is the intent that it resembles most.
     pub out_of_scope: bool,
+    /// How little the query resembles what the model was trained on, on the scale of the
+    /// model's own score; `None` for models that tell such queries by a label.
+    pub strangeness: Option<f32>,
 }
 
 impl Decision {
@@ -66,37 +90,46 @@ pub enum IntentError {
     /// The bundle cannot be used.
     #[error(transparent)]
     Bundle(#[from] crate::bundle::BundleError),
-    /// The head's file cannot be used.
-    #[error("{model}: {source}")]
-    Head {
+    /// A file of numbers cannot be used.
+    #[error("{model}, {file}: {source}")]
+    Tensors {
         /// The bundle.
         model: ModelRef,
+        /// The file in it.
+        file: &'static str,
         /// The cause.
-        source: HeadError,
+        source: Box<TensorFileError>,
     },
 }
 
 impl IntentModel {
-    /// Loads an intent bundle. Its encoder, named by [`Self::encoder`], is loaded apart,
-    /// because it may serve query vectors as well.
+    /// Loads an intent bundle. Its encoder, which lies in the bundle named by
+    /// [`Self::encoder`], is loaded apart, because it may serve query vectors as well.
     pub fn load(bundle: &Bundle) -> Result<Self, IntentError> {
         let spec = bundle.intent()?;
         let model = bundle.model_ref();
         let head = Head::from_safetensors(&bundle.read(HEAD_FILE)?, spec.labels.len())
-            .map_err(|source| IntentError::Head { model: model.clone(), source })?;
-        let IntentEncoder::Base(encoder) = &spec.encoder;
-        Ok(Self {
-            model,
-            encoder: encoder.clone(),
+            .map_err(|source| damaged(&model, HEAD_FILE, source))?;
+        let encoder = match &spec.encoder {
+            IntentEncoder::Base(encoder) => encoder.clone(),
+            IntentEncoder::Own(own) if own.dimension == head.dimension() => model.clone(),
+            IntentEncoder::Own(own) => {
+                let source = TensorFileError::WrongTensor {
+                    name: "weight",
+                    expected: format!("F32 [{}, {}]", spec.labels.len(), own.dimension),
+                    found: format!("F32 [{}, {}]", head.labels(), head.dimension()),
+                };
+                return Err(damaged(&model, HEAD_FILE, source));
+            }
+        };
+        let classifier = Classifier {
             thresholds: by_label(&spec.labels, &spec.thresholds),
-            out_of_scope: spec
-                .out_of_scope_label
-                .as_ref()
-                .and_then(|label| spec.labels.iter().position(|known| known == label)),
+            scope: scope(bundle, spec, head.dimension())?,
             labels: spec.labels.clone(),
             temperature: spec.temperature,
             head,
-        })
+        };
+        Ok(Self { model, encoder, classifier })
     }
 
     /// Name and version of the bundle.
@@ -104,43 +137,55 @@ impl IntentModel {
         &self.model
     }
 
-    /// The encoder whose vectors the model reads.
+    /// The bundle that holds the encoder whose vectors the model reads; its own, if it
+    /// brings one along.
     pub fn encoder(&self) -> &ModelRef {
         &self.encoder
     }
 
     /// The intents.
     pub fn labels(&self) -> &[String] {
-        &self.labels
+        &self.classifier.labels
     }
 
-    /// The label for queries outside the model's scope, if it has one.
+    /// The label that queries outside the model's scope bear in labelled data, if the model
+    /// can tell them. Models that tell them by a score do not have it among their labels.
     pub fn out_of_scope_label(&self) -> Option<&str> {
-        self.out_of_scope.map(|index| self.labels[index].as_str())
+        self.classifier.scope_label()
     }
 
     /// Length of the vectors that the model reads.
     pub fn dimension(&self) -> usize {
-        self.head.dimension()
+        self.classifier.head.dimension()
+    }
+
+    fn classifier(&self) -> &Classifier {
+        &self.classifier
     }
 
     /// Decides on a vector of the model's encoder.
     pub fn decide(&self, vector: &[f32]) -> Decision {
-        let mut logits = self.head.logits(vector);
-        for logit in &mut logits {
-            *logit /= self.temperature;
-        }
-        let probabilities = softmax(&logits);
-        let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-        let first = order[0];
-        Decision {
-            margin: probabilities[first] - order.get(1).map_or(0.0, |&i| probabilities[i]),
-            threshold: self.thresholds[first],
-            out_of_scope: self.out_of_scope == Some(first),
-            ranking: order.into_iter().map(|index| (self.labels[index].clone(), probabilities[index])).collect(),
-        }
+        self.classifier.decide(vector)
     }
+}
+
+fn scope(bundle: &Bundle, spec: &IntentSpec, dimension: usize) -> Result<Scope, IntentError> {
+    let Some(told) = &spec.out_of_scope else {
+        let label = spec.out_of_scope_label.as_ref();
+        let index = label.and_then(|label| spec.labels.iter().position(|known| known == label));
+        return Ok(index.map_or(Scope::Unknown, Scope::Label));
+    };
+    let statistics = match told.score.has_statistics() {
+        true => bundle.read(STATISTICS_FILE)?,
+        false => Vec::new(),
+    };
+    let scorer = Scorer::load(told.score, spec.temperature, dimension, &statistics)
+        .map_err(|source| damaged(&bundle.model_ref(), STATISTICS_FILE, source))?;
+    Ok(Scope::Score { label: told.label.clone(), scorer, threshold: told.threshold })
+}
+
+fn damaged(model: &ModelRef, file: &'static str, source: TensorFileError) -> IntentError {
+    IntentError::Tensors { model: model.clone(), file, source: Box::new(source) }
 }
 
 /// Thresholds in the order of the labels; a label without one is always believed.

@@ -6,11 +6,14 @@
 mod bert;
 mod graph;
 pub mod proto;
+mod quantise;
 
 use prost::Message;
 use safetensors::SafeTensors;
 
 pub use bert::BertConfig;
+
+use crate::bundle::Precision;
 
 /// Why an ONNX file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +56,14 @@ pub enum OnnxError {
 /// The graph takes `input_ids` and `attention_mask` (int64, `[batch, sequence]`) and
 /// gives `last_hidden_state` (float32, `[batch, sequence, hidden]`).
 pub fn write_bert(weights: &[u8], config: &[u8]) -> Result<Vec<u8>, OnnxError> {
+    write_bert_in(Precision::Fp32, weights, config)
+}
+
+/// As [`write_bert`], in a chosen precision. In eight bits, the weights of the linear layers
+/// are quantised by output, and their inputs as they come; embeddings, normalisations and
+/// attention stay in 32-bit floats.
+pub fn write_bert_in(precision: Precision, weights: &[u8], config: &[u8]) -> Result<Vec<u8>, OnnxError> {
     let config = BertConfig::from_json(config)?;
     let tensors = SafeTensors::deserialize(weights)?;
-    Ok(bert::model(&tensors, &config)?.encode_to_vec())
+    Ok(bert::model(&tensors, &config, precision)?.encode_to_vec())
 }

@@ -17,6 +17,8 @@ pub fn pool(hidden: &HiddenStates, lengths: &[usize], spec: &EncoderSpec) -> Vec
         .map(|(row, &length)| {
             let mut vector = match spec.pooling {
                 Pooling::Mean => mean(hidden, row, length),
+                Pooling::Cls => first(hidden, row, length),
+                Pooling::Max => largest(hidden, row, length),
             };
             if spec.normalise {
                 normalise(&mut vector);
@@ -35,9 +37,30 @@ pub fn normalise(vector: &mut [f32]) {
     }
 }
 
+/// The state of the first token; zeros for a text without tokens.
+fn first(hidden: &HiddenStates, row: usize, length: usize) -> Vec<f32> {
+    states(hidden, row, length).next().map_or_else(|| vec![0.0; hidden.width], <[f32]>::to_vec)
+}
+
+fn largest(hidden: &HiddenStates, row: usize, length: usize) -> Vec<f32> {
+    let mut states = states(hidden, row, length);
+    let mut largest = states.next().map_or_else(|| vec![0.0; hidden.width], <[f32]>::to_vec);
+    for state in states {
+        for (best, x) in largest.iter_mut().zip(state) {
+            *best = best.max(*x);
+        }
+    }
+    largest
+}
+
+/// The states of one text, padding left out.
+fn states(hidden: &HiddenStates, row: usize, length: usize) -> impl Iterator<Item = &[f32]> {
+    hidden.row(row).chunks_exact(hidden.width.max(1)).take(length)
+}
+
 fn mean(hidden: &HiddenStates, row: usize, length: usize) -> Vec<f32> {
     let mut sum = vec![0.0; hidden.width];
-    for state in hidden.row(row).chunks_exact(hidden.width).take(length) {
+    for state in states(hidden, row, length) {
         for (total, x) in sum.iter_mut().zip(state) {
             *total += x;
         }
@@ -55,7 +78,26 @@ mod tests {
     use proptest::prelude::*;
 
     fn spec(normalise: bool) -> EncoderSpec {
-        EncoderSpec { dimension: 2, max_tokens: 8, pooling: Pooling::Mean, normalise }
+        EncoderSpec {
+            dimension: 2,
+            max_tokens: 8,
+            pooling: Pooling::Mean,
+            normalise,
+            prefixes: crate::bundle::Prefixes::default(),
+        }
+    }
+
+    #[test]
+    fn each_kind_of_pooling_reads_the_tokens_alone() {
+        let data = vec![1.0, 2.0, 3.0, -4.0, 900.0, 900.0];
+        let hidden = HiddenStates { data, columns: 3, width: 2 };
+        for (pooling, expected) in
+            [(Pooling::Mean, [2.0, -1.0]), (Pooling::Cls, [1.0, 2.0]), (Pooling::Max, [3.0, 2.0])]
+        {
+            let spec = EncoderSpec { pooling, ..spec(false) };
+            assert_eq!(pool(&hidden, &[2], &spec), [expected], "{pooling:?}");
+            assert_eq!(pool(&hidden, &[0], &spec), [[0.0, 0.0]], "{pooling:?}");
+        }
     }
 
     #[test]

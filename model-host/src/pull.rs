@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::bundle::{
-    BundleError, BundleWriter, EncoderSpec, GRAPH_FILE, ModelRef, ModelSpec, Pooling, Registry, TOKENIZER_FILE,
-    sha256_hex,
+    BundleError, BundleWriter, EncoderSpec, GRAPH_FILE, ModelRef, ModelSpec, Pooling, Prefixes, Registry,
+    TOKENIZER_FILE, sha256_hex,
 };
 use crate::onnx::{BertConfig, OnnxError, write_bert};
 
@@ -226,6 +226,7 @@ fn encoder_graph(files: &PublishedFiles, max_tokens: usize) -> Result<(Vec<u8>, 
         max_tokens: max_tokens.min(config.max_position_embeddings),
         pooling: Pooling::Mean,
         normalise: true,
+        prefixes: Prefixes::default(),
     };
     Ok((write_bert(&files.weights, &files.config)?, spec))
 }

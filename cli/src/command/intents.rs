@@ -1,6 +1,9 @@
 //! `trivium intents`: fitting the intent model on labelled queries, and judging it.
 
-use std::{path::PathBuf, time::Instant};
+mod add;
+mod eval;
+
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -9,13 +12,10 @@ use serde::Serialize;
 use trivium_model_host::{
     bundle::{ModelId, Registry},
     encoder::Encoder,
-    intent::{Example, FitOptions, FitProgress, IntentModel, Report, Splits, evaluate_bundle, fit, read_examples},
+    intent::{FitOptions, FitProgress, Report, Splits, fit, read_examples},
 };
 
-use crate::{args::ModelsDir, bench::latency::Latencies, output, render::table::table};
-
-/// Queries that are timed one by one.
-const TIMED: usize = 200;
+use crate::{args::ModelsDir, output, render::table::table};
 
 /// What to do with intent models.
 #[derive(Debug, Subcommand)]
@@ -23,7 +23,9 @@ pub enum Command {
     /// Fit a model on labelled queries, and let it serve from the next start on
     Fit(FitArgs),
     /// Judge a model on labelled queries
-    Eval(EvalArgs),
+    Eval(eval::Args),
+    /// Add an intent from a few examples, without training
+    Add(add::Args),
 }
 
 /// Arguments of `trivium intents fit`. Files are JSON lines of {"text","label"}, or CSV with that header.
@@ -54,27 +56,12 @@ pub struct FitArgs {
     models: ModelsDir,
 }
 
-/// Arguments of `trivium intents eval`.
-#[derive(Debug, clap::Args)]
-pub struct EvalArgs {
-    /// Name of the model
-    #[arg(long, default_value = "intents")]
-    name: String,
-    /// Queries to judge it on
-    #[arg(long, value_name = "FILE")]
-    test: PathBuf,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    models: ModelsDir,
-}
-
 /// Runs one of them, off the threads that serve input and output: both compute for seconds.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || match command {
         Command::Fit(args) => run_fit(&args),
-        Command::Eval(args) => run_eval(&args),
+        Command::Eval(args) => eval::run(&args),
+        Command::Add(args) => add::run(&args),
     })
     .await?
 }
@@ -84,24 +71,10 @@ struct FitView<'a> {
     name: &'a str,
     version: &'a str,
     temperature: f32,
-    l2: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l2: Option<f32>,
     #[serde(flatten)]
     report: &'a Report,
-}
-
-#[derive(Serialize)]
-struct EvalView<'a> {
-    name: &'a str,
-    version: &'a str,
-    latency_ms: Milliseconds,
-    #[serde(flatten)]
-    report: &'a Report,
-}
-
-#[derive(Serialize)]
-struct Milliseconds {
-    p50: f64,
-    p99: f64,
 }
 
 fn run_fit(args: &FitArgs) -> anyhow::Result<()> {
@@ -134,22 +107,6 @@ fn run_fit(args: &FitArgs) -> anyhow::Result<()> {
     show(&fitted.report)
 }
 
-fn run_eval(args: &EvalArgs) -> anyhow::Result<()> {
-    let examples = read_examples(&args.test)?;
-    let registry = args.models.registry();
-    let name: ModelId = args.name.parse()?;
-    let model = registry.production(&name)?;
-    let report = evaluate_bundle(&registry, &model, &examples, 1)?;
-    let latencies = latencies(&registry, &name, &examples)?;
-    let latency_ms = Milliseconds { p50: latencies.percentile_ms(0.5), p99: latencies.percentile_ms(0.99) };
-    if args.json {
-        let (name, version) = (model.name.as_str(), model.version.as_str());
-        return output::json(&EvalView { name, version, latency_ms, report: &report });
-    }
-    show(&report)?;
-    Ok(output::line(format!("one query on one thread: p50 {:.2} ms, p99 {:.2} ms", latency_ms.p50, latency_ms.p99))?)
-}
-
 fn load_encoder(registry: &Registry, name: &str) -> anyhow::Result<Encoder> {
     let bundle = registry
         .production(&name.parse()?)
@@ -157,21 +114,6 @@ fn load_encoder(registry: &Registry, name: &str) -> anyhow::Result<Encoder> {
         .with_context(|| format!("the encoder {name:?} is not ready; `trivium models pull {name}` fetches it"))?;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Ok(Encoder::load(&bundle, threads)?)
-}
-
-/// Times single queries on one thread, as the service meets them.
-fn latencies(registry: &Registry, name: &ModelId, examples: &[Example]) -> anyhow::Result<Latencies> {
-    let model = IntentModel::load(&registry.open(&registry.production(name)?)?)?;
-    let encoder = Encoder::load(&registry.open(model.encoder())?, 1)?;
-    let mut latencies = Latencies::default();
-    for example in examples.iter().take(TIMED) {
-        let started = Instant::now();
-        for vector in encoder.embed_all(&[example.text.as_str()], |_| ())? {
-            std::hint::black_box(model.decide(&vector));
-        }
-        latencies.push(started.elapsed());
-    }
-    Ok(latencies)
 }
 
 fn draw(bar: &ProgressBar, progress: FitProgress) {
@@ -218,14 +160,5 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let error = load_encoder(&Registry::new(folder.path()), "minilm").err().expect("absent");
         assert!(error.to_string().contains("trivium models pull minilm"), "{error}");
-        assert!(
-            run_eval(&EvalArgs {
-                name: "intents".into(),
-                test: "/nowhere.jsonl".into(),
-                json: true,
-                models: ModelsDir { models_dir: None },
-            })
-            .is_err()
-        );
     }
 }

@@ -9,7 +9,10 @@ use fs_err as fs;
 use super::alias::{ALIAS_FILE, Aliases};
 use super::files::{check_size, read_checked, verify};
 use super::manifest::Manifest;
-use super::{BundleError, BundleWriter, EncoderSpec, IntentSpec, MANIFEST_FILE, ModelId, ModelRef, ModelSpec};
+use super::{
+    BundleError, BundleWriter, EncoderSpec, INT8_GRAPH_FILE, IntentEncoder, IntentSpec, MANIFEST_FILE, ModelId,
+    ModelRef, ModelSpec, Precision, PrecisionChoice,
+};
 
 /// The folder that holds all models. It is read at each call, so that a bundle that was
 /// just pulled or fitted is found without a restart.
@@ -176,11 +179,31 @@ impl Bundle {
         self.manifest.model_ref()
     }
 
-    /// The settings of an encoder; an error for any other kind.
+    /// The settings of an encoder, or of the one that an intent model brings along; an error
+    /// for any other kind.
     pub fn encoder(&self) -> Result<&EncoderSpec, BundleError> {
-        match &self.manifest.model {
+        let model = &self.manifest.model;
+        match model {
             ModelSpec::Encoder(spec) => Ok(spec),
-            other => Err(self.wrong_kind("encoder", other)),
+            ModelSpec::Intent(intent) => match &intent.encoder {
+                IntentEncoder::Own(spec) => Ok(spec),
+                IntentEncoder::Base(_) => Err(self.wrong_kind("encoder", model)),
+            },
+        }
+    }
+
+    /// The precision in which the bundle's encoder runs when `choice` is asked for.
+    pub fn precision(&self, choice: PrecisionChoice) -> Result<Precision, BundleError> {
+        let has_int8 = self.has(INT8_GRAPH_FILE);
+        let recommended = match &self.manifest.model {
+            ModelSpec::Intent(spec) => spec.precision.as_ref().is_some_and(|report| report.recommends_int8()),
+            ModelSpec::Encoder(_) => false,
+        };
+        match choice {
+            PrecisionChoice::Int8 if has_int8 => Ok(Precision::Int8),
+            PrecisionChoice::Int8 => Err(BundleError::NoInt8(self.model_ref())),
+            PrecisionChoice::Auto if has_int8 && recommended => Ok(Precision::Int8),
+            PrecisionChoice::Auto | PrecisionChoice::Fp32 => Ok(Precision::Fp32),
         }
     }
 
@@ -190,6 +213,11 @@ impl Bundle {
             ModelSpec::Intent(spec) => Ok(spec),
             other => Err(self.wrong_kind("intent", other)),
         }
+    }
+
+    /// Whether the manifest lists a file.
+    pub fn has(&self, file: &str) -> bool {
+        self.manifest.files.iter().any(|entry| entry.name.as_str() == file)
     }
 
     /// Reads one file, comparing its size and hash with the manifest.

@@ -33,6 +33,11 @@ impl BundleWriter {
         Ok(Self { model, origin, files: Vec::new(), temporary, destination })
     }
 
+    /// The version that is being written.
+    pub fn model(&self) -> &ModelRef {
+        &self.model
+    }
+
     /// Adds one file.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), BundleError> {
         let name: ModelId = name.parse()?;

@@ -1,5 +1,7 @@
 //! Makes a classifier's confidence mean what it says.
 
+use serde::{Deserialize, Serialize};
+
 use super::softmax;
 
 /// Temperatures outside this range are not searched: they would mean that the logits
@@ -30,11 +32,55 @@ pub fn fit_temperature(logits: &[Vec<f32>], labels: &[usize]) -> f32 {
     golden_section_minimum(loss, low, high).exp() as f32
 }
 
+/// The decisions of similar confidence, counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReliabilityBin {
+    /// Lowest confidence of the bin, 0 to 1.
+    pub from: f32,
+    /// Confidence below which the bin ends; the last one takes 1 as well.
+    pub to: f32,
+    /// Decisions in it.
+    pub decisions: usize,
+    /// Mean of their confidences; 0 without any.
+    pub confidence: f32,
+    /// Share of them that were right; 0 without any.
+    pub accuracy: f32,
+}
+
+/// Confidence beside accuracy in 15 bins of equal width, empty ones included.
+///
+/// Each decision is its confidence, 0 to 1, and whether it was right.
+pub fn reliability(decisions: &[(f32, bool)]) -> Vec<ReliabilityBin> {
+    let width = 1.0 / CALIBRATION_BINS as f32;
+    binned(decisions)
+        .iter()
+        .enumerate()
+        .map(|(index, &(count, confidence, right))| {
+            let share = 1.0 / count.max(1) as f32;
+            ReliabilityBin {
+                from: index as f32 * width,
+                to: (index + 1) as f32 * width,
+                decisions: count,
+                confidence: confidence * share,
+                accuracy: right * share,
+            }
+        })
+        .collect()
+}
+
 /// Expected calibration error (Naeini et al. 2015) over 15 bins of equal width: the mean
 /// distance between confidence and accuracy, weighted by bin size. 0 to 1, 0 for none.
 ///
 /// Each decision is its confidence, 0 to 1, and whether it was right.
 pub fn expected_calibration_error(decisions: &[(f32, bool)]) -> f32 {
+    let gap: f32 = binned(decisions).iter().map(|bin| (bin.1 - bin.2).abs()).sum();
+    gap / decisions.len().max(1) as f32
+}
+
+/// For each bin the number of decisions, the sum of their confidences, and how many were
+/// right.
+fn binned(decisions: &[(f32, bool)]) -> [(usize, f32, f32); CALIBRATION_BINS] {
     let mut bins = [(0usize, 0.0f32, 0.0f32); CALIBRATION_BINS];
     for &(confidence, right) in decisions {
         let index = (confidence * CALIBRATION_BINS as f32) as usize;
@@ -43,8 +89,7 @@ pub fn expected_calibration_error(decisions: &[(f32, bool)]) -> f32 {
         bin.1 += confidence;
         bin.2 += f32::from(u8::from(right));
     }
-    let gap: f32 = bins.iter().map(|bin| (bin.1 - bin.2).abs()).sum();
-    gap / decisions.len().max(1) as f32
+    bins
 }
 
 /// For each of `labels` labels, the lowest confidence at which at least nine in ten of the
@@ -132,6 +177,16 @@ mod tests {
             let error = expected_calibration_error(&decisions);
             assert!((error - expected).abs() < 1e-6, "{decisions:?}: {error}");
         }
+    }
+
+    #[test]
+    fn the_reliability_table_holds_each_decision_once() {
+        let bins = reliability(&[(0.0, false), (0.5, true), (0.52, false), (1.0, true)]);
+        assert_eq!(bins.len(), CALIBRATION_BINS);
+        assert_eq!(bins.iter().map(|bin| bin.decisions).sum::<usize>(), 4);
+        assert_eq!((bins[7].decisions, bins[7].accuracy), (2, 0.5));
+        assert!((bins[7].confidence - 0.51).abs() < 1e-6);
+        assert_eq!((bins[14].decisions, bins[14].confidence), (1, 1.0));
     }
 
     #[test]

@@ -14,6 +14,24 @@ pub struct Example {
     pub label: String,
 }
 
+/// A labelled query with what its file says about its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sorted {
+    /// The query.
+    pub example: Example,
+    /// A word for it, such as `near` or `far` for queries outside the scope; judged apart.
+    pub kind: Option<String>,
+}
+
+/// A line of a file.
+#[derive(Deserialize)]
+struct Line {
+    text: String,
+    label: String,
+    #[serde(default)]
+    kind: Option<String>,
+}
+
 /// Why labelled queries cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -42,7 +60,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// No line holds a query.
-    #[error("{path}: no labelled queries")]
+    #[error("{path}: no queries")]
     Empty {
         /// The file.
         path: PathBuf,
@@ -52,6 +70,11 @@ pub enum DataError {
 /// Reads labelled queries from a `.jsonl` or `.csv` file. Blank lines are passed over;
 /// the first bad line is reported by its number.
 pub fn read_examples(path: &Path) -> Result<Vec<Example>, DataError> {
+    Ok(read_sorted(path)?.into_iter().map(|sorted| sorted.example).collect())
+}
+
+/// As [`read_examples`], with the optional field `kind`.
+pub fn read_sorted(path: &Path) -> Result<Vec<Sorted>, DataError> {
     let text = fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let parsed = match path.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => parse_json_lines(&text),
@@ -67,21 +90,48 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>, DataError> {
     }
 }
 
+/// Reads queries without labels: a line each, or JSON lines of `{"text": ...}` in a `.jsonl`
+/// file. Blank lines are passed over.
+pub fn read_texts(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
+    let json = path.extension().is_some_and(|extension| extension == "jsonl");
+    let texts: Result<Vec<String>, BadLine> = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty())
+        .map(|(line, number)| if json { text_of(line, number) } else { Ok(line.trim().to_owned()) })
+        .collect();
+    match texts {
+        Err((line, reason)) => Err(DataError::Line { path: path.to_owned(), line, reason }),
+        Ok(texts) if texts.is_empty() => Err(DataError::Empty { path: path.to_owned() }),
+        Ok(texts) => Ok(texts),
+    }
+}
+
+fn text_of(line: &str, number: u64) -> Result<String, BadLine> {
+    #[derive(Deserialize)]
+    struct Text {
+        text: String,
+    }
+    let parsed: Text = serde_json::from_str(line).map_err(|e| (number, e.to_string()))?;
+    if parsed.text.trim().is_empty() { Err((number, "text is empty".to_owned())) } else { Ok(parsed.text) }
+}
+
 /// The number of a line, and what is wrong with it.
 type BadLine = (u64, String);
 
-fn parse_json_lines(text: &str) -> Result<Vec<Example>, BadLine> {
+fn parse_json_lines(text: &str) -> Result<Vec<Sorted>, BadLine> {
     text.lines()
         .zip(1..)
         .filter(|(line, _)| !line.trim().is_empty())
         .map(|(line, number)| {
-            let example = serde_json::from_str(line).map_err(|e| (number, e.to_string()))?;
-            checked(example, number)
+            let line = serde_json::from_str(line).map_err(|e| (number, e.to_string()))?;
+            checked(line, number)
         })
         .collect()
 }
 
-fn parse_csv(text: &str) -> Result<Vec<Example>, BadLine> {
+fn parse_csv(text: &str) -> Result<Vec<Sorted>, BadLine> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|e| (1, e.to_string()))?.clone();
     let mut examples = Vec::new();
@@ -89,27 +139,36 @@ fn parse_csv(text: &str) -> Result<Vec<Example>, BadLine> {
         let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
         let record = record.map_err(|e| (line_of(e.position()), e.to_string()))?;
         let line = line_of(record.position());
-        let example = record.deserialize(Some(&headers)).map_err(|e| (line, e.to_string()))?;
-        examples.push(checked(example, line)?);
+        let parsed = record.deserialize(Some(&headers)).map_err(|e| (line, e.to_string()))?;
+        examples.push(checked(parsed, line)?);
     }
     Ok(examples)
 }
 
-fn checked(example: Example, line: u64) -> Result<Example, BadLine> {
-    for (field, value) in [("text", &example.text), ("label", &example.label)] {
+fn checked(line: Line, number: u64) -> Result<Sorted, BadLine> {
+    for (field, value) in [("text", &line.text), ("label", &line.label)] {
         if value.trim().is_empty() {
-            return Err((line, format!("{field} is empty")));
+            return Err((number, format!("{field} is empty")));
         }
     }
-    Ok(example)
+    let kind = line.kind.filter(|kind| !kind.trim().is_empty());
+    Ok(Sorted { example: Example { text: line.text, label: line.label }, kind })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn example(text: &str, label: &str) -> Example {
-        Example { text: text.to_owned(), label: label.to_owned() }
+    fn example(text: &str, label: &str) -> Sorted {
+        Sorted { example: Example { text: text.to_owned(), label: label.to_owned() }, kind: None }
+    }
+
+    #[test]
+    fn kinds_are_read_where_there_are_any() {
+        let far = Sorted { kind: Some("far".to_owned()), ..example("a", "oos") };
+        let json = "{\"text\":\"a\",\"label\":\"oos\",\"kind\":\"far\"}\n{\"text\":\"b\",\"label\":\"c\"}";
+        assert_eq!(parse_json_lines(json).unwrap(), [far.clone(), example("b", "c")]);
+        assert_eq!(parse_csv("text,label,kind\na,oos,far\nb,c,\n").unwrap(), [far, example("b", "c")]);
     }
 
     #[test]
@@ -148,6 +207,11 @@ mod tests {
         assert!(matches!(error, DataError::UnknownExtension { .. }));
         let error = read_examples(&path("a.jsonl", "\n")).unwrap_err();
         assert!(matches!(error, DataError::Empty { .. }));
+        let texts = |name, content| read_texts(&path(name, content));
+        assert_eq!(texts("b.txt", " one\n\ntwo \n").unwrap(), ["one", "two"]);
+        assert_eq!(texts("b.jsonl", "{\"text\":\"one\",\"label\":\"x\"}\n").unwrap(), ["one"]);
+        assert!(matches!(texts("c.jsonl", "\nnone\n").unwrap_err(), DataError::Line { line: 2, .. }));
+        assert!(matches!(texts("c.txt", " \n").unwrap_err(), DataError::Empty { .. }));
         let error = read_examples(&folder.path().join("absent.csv")).unwrap_err();
         assert!(matches!(error, DataError::Io { .. }));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Decision;
-use super::calibrate::expected_calibration_error;
+use super::calibrate::{ReliabilityBin, expected_calibration_error, reliability};
 
 /// Quality on labelled queries. All shares are 0 to 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,11 +13,12 @@ use super::calibrate::expected_calibration_error;
 pub struct Report {
     /// How many queries were judged.
     pub examples: usize,
-    /// Share of queries whose label was decided.
+    /// Share of queries whose label was decided. Queries outside the scope count only where
+    /// one of the labels is for them; rejection does not matter.
     pub accuracy: f32,
-    /// Mean of the labels' F1, each label counting the same.
+    /// Mean of the labels' F1, each label counting the same, over the same queries.
     pub macro_f1: f32,
-    /// Expected calibration error, 15 bins.
+    /// Expected calibration error, 15 bins, over the same queries.
     pub ece: f32,
     /// Share of the queries outside the scope that were decided to be so.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,27 +62,50 @@ pub struct Confusion {
 
 /// Compares decisions with the right labels, `truths`, which come in the same order.
 ///
-/// `out_of_scope` is the label for queries outside the model's scope, if it has one.
+/// `out_of_scope` is the label for queries outside the model's scope, if it can tell them. When
+/// it is none of `labels`, such queries count for `oos_recall` alone: no label is right for
+/// them.
 pub fn report(truths: &[&str], decisions: &[Decision], labels: &[String], out_of_scope: Option<&str>) -> Report {
-    let pairs: Vec<(&str, &str)> =
-        truths.iter().zip(decisions).map(|(truth, decision)| (*truth, decision.label())).collect();
-    let confidences: Vec<(f32, bool)> = pairs
-        .iter()
-        .zip(decisions)
-        .map(|((truth, decided), decision)| (decision.confidence(), truth == decided))
-        .collect();
-    let labels: Vec<LabelReport> = labels.iter().map(|label| label_report(label, &pairs)).collect();
+    let judged = labelled(truths, decisions, labels, out_of_scope);
+    let pairs: Vec<(&str, &str)> = judged.iter().map(|(truth, decision)| (*truth, decision.label())).collect();
+    let label_reports: Vec<LabelReport> = labels.iter().map(|label| label_report(label, &pairs)).collect();
     let right = |(truth, decided): &&(&str, &str)| truth == decided;
     Report {
-        examples: pairs.len(),
+        examples: truths.len(),
         accuracy: share(pairs.iter().filter(right).count(), pairs.len()),
-        macro_f1: labels.iter().map(|label| label.f1).sum::<f32>() / labels.len().max(1) as f32,
-        ece: expected_calibration_error(&confidences),
-        oos_recall: out_of_scope.and_then(|label| rejected(&pairs, label, |t| t == label)),
-        false_reject: out_of_scope.and_then(|label| rejected(&pairs, label, |t| t != label)),
-        labels,
+        macro_f1: label_reports.iter().map(|label| label.f1).sum::<f32>() / labels.len().max(1) as f32,
+        ece: expected_calibration_error(&confidences(&judged)),
+        oos_recall: out_of_scope.and_then(|label| rejected(truths, decisions, |truth| truth == label)),
+        false_reject: out_of_scope.and_then(|label| rejected(truths, decisions, |truth| truth != label)),
+        labels: label_reports,
         confusions: confusions(&pairs),
     }
+}
+
+/// Confidence beside accuracy over the queries that count for [`Report::accuracy`].
+pub(super) fn reliability_of(
+    truths: &[&str],
+    decisions: &[Decision],
+    labels: &[String],
+    out_of_scope: Option<&str>,
+) -> Vec<ReliabilityBin> {
+    reliability(&confidences(&labelled(truths, decisions, labels, out_of_scope)))
+}
+
+/// The decisions for which one of the labels can be right.
+fn labelled<'a>(
+    truths: &[&'a str],
+    decisions: &'a [Decision],
+    labels: &[String],
+    out_of_scope: Option<&str>,
+) -> Vec<(&'a str, &'a Decision)> {
+    let told_by_score = out_of_scope.filter(|label| !labels.iter().any(|known| known == label));
+    let all = truths.iter().copied().zip(decisions);
+    all.filter(|(truth, _)| told_by_score != Some(*truth)).collect()
+}
+
+fn confidences(judged: &[(&str, &Decision)]) -> Vec<(f32, bool)> {
+    judged.iter().map(|(truth, decision)| (decision.confidence(), *truth == decision.label())).collect()
 }
 
 fn label_report(label: &str, pairs: &[(&str, &str)]) -> LabelReport {
@@ -99,10 +123,10 @@ fn label_report(label: &str, pairs: &[(&str, &str)]) -> LabelReport {
 }
 
 /// Of the queries whose right label is `among`, the share decided to be out of scope.
-fn rejected(pairs: &[(&str, &str)], label: &str, among: impl Fn(&str) -> bool) -> Option<f32> {
-    let decided: Vec<&str> = pairs.iter().filter(|(truth, _)| among(truth)).map(|(_, decided)| *decided).collect();
-    let rejected = decided.iter().filter(|decided| **decided == label).count();
-    (!decided.is_empty()).then(|| share(rejected, decided.len()))
+fn rejected(truths: &[&str], decisions: &[Decision], among: impl Fn(&str) -> bool) -> Option<f32> {
+    let of_these = truths.iter().zip(decisions).filter(|(truth, _)| among(truth));
+    let rejected: Vec<bool> = of_these.map(|(_, decision)| decision.out_of_scope).collect();
+    (!rejected.is_empty()).then(|| share(rejected.iter().filter(|rejected| **rejected).count(), rejected.len()))
 }
 
 fn confusions(pairs: &[(&str, &str)]) -> Vec<Confusion> {
@@ -127,7 +151,31 @@ mod tests {
     use super::*;
 
     fn decision(label: &str) -> Decision {
-        Decision { ranking: vec![(label.to_owned(), 1.0)], margin: 1.0, threshold: 0.0, out_of_scope: false }
+        Decision {
+            ranking: vec![(label.to_owned(), 1.0)],
+            margin: 1.0,
+            threshold: 0.0,
+            out_of_scope: label == "out",
+            strangeness: None,
+        }
+    }
+
+    #[test]
+    fn queries_that_no_label_fits_count_for_recall_alone() {
+        let labels: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+        let truths = ["a", "b", "b", "out", "out", "out", "out"];
+        let mut decided: Vec<Decision> = ["a", "b", "a", "a", "b", "a", "b"].map(decision).to_vec();
+        for rejected in [1, 3, 4, 5] {
+            decided[rejected].out_of_scope = true;
+        }
+        let report = report(&truths, &decided, &labels, Some("out"));
+        assert_eq!(report.examples, 7);
+        assert!((report.accuracy - 2.0 / 3.0).abs() < 1e-6);
+        assert_eq!(report.oos_recall, Some(0.75));
+        assert!((report.false_reject.unwrap() - 1.0 / 3.0).abs() < 1e-6);
+        assert_eq!(report.confusions, [Confusion { label: "b".into(), decided: "a".into(), count: 1 }]);
+        let bins = reliability_of(&truths, &decided, &labels, Some("out"));
+        assert_eq!(bins.iter().map(|bin| bin.decisions).sum::<usize>(), 3);
     }
 
     #[test]

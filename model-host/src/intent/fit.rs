@@ -1,19 +1,18 @@
 //! Fits an intent model on an encoder's frozen vectors, and writes it as a bundle.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::calibrate::{fit_temperature, fit_thresholds};
-use super::evaluate::{Report, report};
+use super::calibrate::fit_temperature;
+use super::evaluate::Report;
+use super::finish::{Data, Encoded, Finished, WriteError, finish};
 use super::regression::{Labelled, Parameters, minimise};
-use super::{Decision, Example, Head, HeadError, IntentError, IntentModel, softmax};
-use crate::bundle::{BundleError, HEAD_FILE, IntentEncoder, IntentSpec, ModelId, ModelRef, ModelSpec, Registry};
+use super::splits::Queries;
+use super::{DEFAULT_FALSE_REJECT, Head, HeadError, IntentError, Splits, TensorFileError, softmax};
+use crate::bundle::{BundleError, IntentEncoder, ModelId, ModelRef, ModelSpec, Registry};
 use crate::encoder::{Encoder, EncoderError};
+use crate::onnx::OnnxError;
 
 /// Strengths of regularisation that are tried, strongest first: each starts from the
 /// solution of the one before.
 const L2_CANDIDATES: [f32; 8] = [1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6];
-/// Without validation data, every fifth query of each label is held out for it.
-const HELD_OUT: usize = 5;
 
 /// What to fit.
 #[derive(Clone, Debug)]
@@ -23,15 +22,46 @@ pub struct FitOptions {
     /// The label for queries outside the model's scope. It is used only if the training
     /// data has it.
     pub out_of_scope_label: String,
+    /// How such queries are told.
+    pub scope_by: ScopeBy,
     /// Whether the new version becomes the one that serves.
     pub promote: bool,
 }
 
+/// How queries outside a model's scope are told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScopeBy {
+    /// By one of the labels, which is learned like the others.
+    Label,
+    /// By a score that is chosen on the validation data.
+    Score {
+        /// The share of validation queries in scope that may be rejected, above 0 and at most
+        /// 0.5.
+        false_reject: f32,
+    },
+}
+
+impl ScopeBy {
+    /// By a score, at the usual rate of false rejects.
+    pub fn score() -> Self {
+        Self::Score { false_reject: DEFAULT_FALSE_REJECT }
+    }
+
+    pub(super) fn check(self) -> Result<(), FitError> {
+        match self {
+            Self::Score { false_reject } if !(false_reject > 0.0 && false_reject <= 0.5) => {
+                Err(FitError::FalseReject(false_reject))
+            }
+            Self::Score { .. } | Self::Label => Ok(()),
+        }
+    }
+}
+
 impl FitOptions {
-    /// The usual settings: `out_of_scope` for queries outside the scope, and the new version
-    /// serves.
+    /// The usual settings: `out_of_scope` is a label like the others, for queries outside the
+    /// scope, and the new version serves.
     pub fn named(name: ModelId) -> Self {
-        Self { name, out_of_scope_label: "out_of_scope".to_owned(), promote: true }
+        Self { name, out_of_scope_label: "out_of_scope".to_owned(), scope_by: ScopeBy::Label, promote: true }
     }
 }
 
@@ -61,8 +91,9 @@ pub struct Fitted {
     pub model: ModelRef,
     /// Quality on the test data, or, without any, on the validation data.
     pub report: Report,
-    /// The strength of regularisation that won on the validation data.
-    pub l2: f32,
+    /// The strength of regularisation that won on the validation data; `None` if the head was
+    /// trained with its encoder.
+    pub l2: Option<f32>,
     /// The temperature.
     pub temperature: f32,
 }
@@ -84,30 +115,39 @@ pub enum FitError {
     /// A split has no queries.
     #[error("the {0} data holds no queries")]
     EmptySplit(&'static str),
+    /// The share of false rejects is not one that a threshold can be set for.
+    #[error("the false-reject rate is {0}; it must be above 0 and at most 0.5")]
+    FalseReject(f32),
+    /// A trained model does not fit the data that it comes with.
+    #[error("the trained model does not fit its data: {0}")]
+    Trained(String),
     /// The encoder failed.
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The bundle cannot be written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The head cannot be written.
+    /// A file of numbers cannot be written.
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    /// The trained head is none.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The trained encoder cannot be written.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The fitted bundle cannot be read back.
     #[error(transparent)]
     Intent(#[from] IntentError),
 }
 
-/// Labelled queries, split.
-#[derive(Clone, Copy, Debug)]
-pub struct Splits<'a> {
-    /// Fitted on.
-    pub train: &'a [Example],
-    /// Regularisation, temperature and thresholds are chosen on it. Without it, a fifth of
-    /// the training data is held out.
-    pub valid: Option<&'a [Example]>,
-    /// Reported on.
-    pub test: Option<&'a [Example]>,
+impl From<WriteError> for FitError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Bundle(error) => Self::Bundle(error),
+            WriteError::Tensors(error) => Self::Tensors(error),
+        }
+    }
 }
 
 /// Fits a head on `encoder`'s vectors and writes it as the next version of the bundle
@@ -122,127 +162,23 @@ pub fn fit(
     options: &FitOptions,
     mut progress: impl FnMut(FitProgress),
 ) -> Result<Fitted, FitError> {
-    let queries = Queries::new(splits)?;
-    let labels = queries.labels;
-    let total = queries.train.len() + queries.valid.len() + queries.test.len();
-    let mut encoded_before = 0;
-    let mut encode = |examples: &[&Example], progress: &mut dyn FnMut(FitProgress)| {
-        let texts: Vec<&str> = examples.iter().map(|example| example.text.as_str()).collect();
-        let vectors = encoder.embed_all(&texts, |more| {
-            progress(FitProgress::Encoding { done: encoded_before + more, total });
-        })?;
-        encoded_before += examples.len();
-        Ok::<_, EncoderError>(Encoded::new(examples, vectors, &labels))
+    options.scope_by.check()?;
+    let outside = match options.scope_by {
+        ScopeBy::Label => None,
+        ScopeBy::Score { .. } => Some(options.out_of_scope_label.as_str()),
     };
-    let train = encode(&queries.train, &mut progress)?;
-    let valid = encode(&queries.valid, &mut progress)?;
-    let test = encode(&queries.test, &mut progress)?;
-    let chosen = choose(&train, &valid, labels.len(), &mut progress);
-    let out_of_scope = Some(options.out_of_scope_label.as_str()).filter(|label| labels.iter().any(|l| l == label));
-    let judged = if test.labels.is_empty() { &valid } else { &test };
-    let spec = IntentSpec {
-        encoder: IntentEncoder::Base(encoder.model().clone()),
-        thresholds: labels.iter().cloned().zip(thresholds(&chosen, &valid, labels.len())).collect(),
-        temperature: chosen.temperature,
-        out_of_scope_label: out_of_scope.map(str::to_owned),
-        report: evaluate(&chosen, judged, &labels, out_of_scope),
-        labels,
-    };
-    write(registry, options, &chosen, spec)
+    let queries = Queries::new(splits, outside)?;
+    let data = Data::encode(encoder, &queries, None, &mut progress)?;
+    let chosen = choose(&data.train, &data.valid, queries.labels.len(), &mut progress);
+    let finished = finish(chosen.head, &data, &options.out_of_scope_label, options.scope_by);
+    write(registry, encoder, options, chosen.l2, &finished)
 }
 
-/// Judges a fitted model on labelled queries; labels that it does not know count as
-/// mistakes.
-pub fn evaluate_bundle(
-    registry: &Registry,
-    model: &ModelRef,
-    examples: &[Example],
-    threads: usize,
-) -> Result<Report, IntentError> {
-    let intent = IntentModel::load(&registry.open(model)?)?;
-    let encoder = Encoder::load(&registry.open(intent.encoder())?, threads)?;
-    let texts: Vec<&str> = examples.iter().map(|e| e.text.as_str()).collect();
-    let vectors = encoder.embed_all(&texts, |_| ())?;
-    let decisions: Vec<Decision> = vectors.iter().map(|v| intent.decide(v)).collect();
-    let truths: Vec<&str> = examples.iter().map(|e| e.label.as_str()).collect();
-    let out_of_scope = intent.out_of_scope_label();
-    Ok(report(&truths, &decisions, intent.labels(), out_of_scope))
-}
-
-/// A head and its temperature.
+/// A head, and how likely it makes the validation labels.
 struct Candidate {
     head: Head,
     l2: f32,
-    temperature: f32,
     loss: f32,
-}
-
-/// Queries as vectors, with the index of each one's label.
-struct Encoded {
-    vectors: Vec<Vec<f32>>,
-    labels: Vec<usize>,
-}
-
-impl Encoded {
-    fn new(examples: &[&Example], vectors: Vec<Vec<f32>>, labels: &[String]) -> Self {
-        let index = |example: &&Example| labels.binary_search(&example.label).unwrap_or(0);
-        Self { vectors, labels: examples.iter().map(index).collect() }
-    }
-}
-
-/// The splits, checked against each other.
-struct Queries<'a> {
-    train: Vec<&'a Example>,
-    valid: Vec<&'a Example>,
-    /// Empty when there is no test data.
-    test: Vec<&'a Example>,
-    /// The labels of the training data, sorted.
-    labels: Vec<String>,
-}
-
-impl<'a> Queries<'a> {
-    fn new(splits: Splits<'a>) -> Result<Self, FitError> {
-        let (train, valid) = match splits.valid {
-            Some(valid) => (splits.train.iter().collect(), valid.iter().collect()),
-            None => hold_out(splits.train),
-        };
-        let labels = labels_of(&train)?;
-        let test: Vec<&Example> = splits.test.unwrap_or_default().iter().collect();
-        check_split("validation", &valid, &labels)?;
-        if splits.test.is_some() {
-            check_split("test", &test, &labels)?;
-        }
-        Ok(Self { train, valid, test, labels })
-    }
-}
-
-fn hold_out(train: &[Example]) -> (Vec<&Example>, Vec<&Example>) {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    train.iter().partition(|example| {
-        let count = seen.entry(&example.label).or_default();
-        *count += 1;
-        !count.is_multiple_of(HELD_OUT)
-    })
-}
-
-/// The labels of the training data, sorted.
-fn labels_of(train: &[&Example]) -> Result<Vec<String>, FitError> {
-    let labels: BTreeSet<&String> = train.iter().map(|example| &example.label).collect();
-    if labels.len() < 2 {
-        return Err(FitError::TooFewLabels(labels.len()));
-    }
-    Ok(labels.into_iter().cloned().collect())
-}
-
-fn check_split(split: &'static str, examples: &[&Example], labels: &[String]) -> Result<(), FitError> {
-    if examples.is_empty() {
-        return Err(FitError::EmptySplit(split));
-    }
-    let unknown = |example: &&&Example| labels.binary_search(&example.label).is_err();
-    match examples.iter().find(unknown) {
-        None => Ok(()),
-        Some(example) => Err(FitError::UnknownLabel { label: example.label.clone(), split }),
-    }
 }
 
 /// Fits one head for each candidate strength, and keeps the one that, with its best
@@ -254,77 +190,38 @@ fn choose(train: &Encoded, valid: &Encoded, classes: usize, progress: &mut impl 
     let mut best: Option<Candidate> = None;
     for (index, l2) in L2_CANDIDATES.into_iter().enumerate() {
         parameters = minimise(&data, l2, parameters);
-        let candidate = calibrated(parameters.to_head(), l2, valid);
+        let candidate = judged(parameters.to_head(), l2, valid);
         if best.as_ref().is_none_or(|best| candidate.loss < best.loss) {
             best = Some(candidate);
         }
         progress(FitProgress::Fitting { done: index + 1, total: L2_CANDIDATES.len() });
     }
-    best.unwrap_or_else(|| calibrated(parameters.to_head(), 0.0, valid))
+    best.unwrap_or_else(|| judged(parameters.to_head(), 0.0, valid))
 }
 
-fn calibrated(head: Head, l2: f32, valid: &Encoded) -> Candidate {
+fn judged(head: Head, l2: f32, valid: &Encoded) -> Candidate {
     let logits: Vec<Vec<f32>> = valid.vectors.iter().map(|v| head.logits(v)).collect();
     let temperature = fit_temperature(&logits, &valid.labels);
-    let loss = logits
-        .iter()
-        .zip(&valid.labels)
-        .map(|(row, &label)| -probabilities(row, temperature)[label].max(1e-12).ln())
-        .sum();
-    Candidate { head, l2, temperature, loss }
+    let scaled = |row: &Vec<f32>| softmax(&row.iter().map(|x| x / temperature).collect::<Vec<f32>>());
+    let loss = logits.iter().zip(&valid.labels).map(|(row, &label)| -scaled(row)[label].max(1e-12).ln()).sum();
+    Candidate { head, l2, loss }
 }
 
-fn probabilities(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let scaled: Vec<f32> = logits.iter().map(|x| x / temperature).collect();
-    softmax(&scaled)
-}
-
-fn thresholds(chosen: &Candidate, valid: &Encoded, classes: usize) -> Vec<f32> {
-    let decisions: Vec<(usize, f32, bool)> = valid
-        .vectors
-        .iter()
-        .zip(&valid.labels)
-        .map(|(vector, &label)| {
-            let probabilities = probabilities(&chosen.head.logits(vector), chosen.temperature);
-            let (decided, confidence) = largest(&probabilities);
-            (decided, confidence, decided == label)
-        })
-        .collect();
-    fit_thresholds(&decisions, classes)
-}
-
-fn largest(probabilities: &[f32]) -> (usize, f32) {
-    probabilities.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
-}
-
-fn evaluate(chosen: &Candidate, data: &Encoded, labels: &[String], out_of_scope: Option<&str>) -> Report {
-    let decisions: Vec<Decision> = data
-        .vectors
-        .iter()
-        .map(|vector| {
-            let probabilities = probabilities(&chosen.head.logits(vector), chosen.temperature);
-            let (decided, confidence) = largest(&probabilities);
-            Decision {
-                ranking: vec![(labels[decided].clone(), confidence)],
-                margin: 0.0,
-                threshold: 0.0,
-                out_of_scope: Some(labels[decided].as_str()) == out_of_scope,
-            }
-        })
-        .collect();
-    let truths: Vec<&str> = data.labels.iter().map(|&i| labels[i].as_str()).collect();
-    report(&truths, &decisions, labels, out_of_scope)
-}
-
-fn write(registry: &Registry, options: &FitOptions, chosen: &Candidate, spec: IntentSpec) -> Result<Fitted, FitError> {
-    let report = spec.report.clone();
+fn write(
+    registry: &Registry,
+    encoder: &Encoder,
+    options: &FitOptions,
+    l2: f32,
+    finished: &Finished,
+) -> Result<Fitted, FitError> {
     let model = registry.next_version(&options.name)?;
-    let origin = format!("softmax regression, l2 {}", chosen.l2);
-    let mut writer = registry.create(model, origin)?;
-    writer.add(HEAD_FILE, &chosen.head.to_safetensors()?)?;
-    let model = writer.finish(ModelSpec::Intent(spec))?;
+    let mut writer = registry.create(model, format!("softmax regression, l2 {l2}"))?;
+    let spec = finished.spec(IntentEncoder::Base(encoder.model().clone()));
+    finished.write(&mut writer, &spec)?;
+    let model = writer.finish(ModelSpec::Intent(Box::new(spec)))?;
     if options.promote {
         registry.promote(&model)?;
     }
-    Ok(Fitted { model, report, l2: chosen.l2, temperature: chosen.temperature })
+    let temperature = finished.classifier.temperature;
+    Ok(Fitted { model, report: finished.report.clone(), l2: Some(l2), temperature })
 }

@@ -3,6 +3,7 @@
 
 use super::head::Head;
 use super::softmax;
+use super::vectors::dot;
 
 /// Stop when no element of the gradient is larger than this.
 const SMALL_GRADIENT: f32 = 1e-4;
@@ -36,7 +37,7 @@ impl Parameters {
         let rows = self.rows.chunks_exact(self.dimension + 1);
         let bias = rows.clone().map(|row| row[self.dimension]).collect();
         let weights = rows.flat_map(|row| &row[..self.dimension]).copied();
-        Head::new(weights.collect(), bias)
+        Head::from_parts(weights.collect(), bias)
     }
 }
 
@@ -106,20 +107,6 @@ fn gradient(data: &Labelled<'_>, l2: f32, at: &Parameters) -> Vec<f32> {
     gradient
 }
 
-/// Sums in eight lanes, which the compiler turns into vector instructions.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_chunks, a_rest) = a.as_chunks::<8>();
-    let (b_chunks, b_rest) = b.as_chunks::<8>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    lanes.iter().sum::<f32>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,12 +144,6 @@ mod tests {
             let shift = a.rows[2] - b.rows[2];
             assert!((x - y).abs() < slack || (x - y - shift).abs() < slack);
         }
-    }
-
-    #[test]
-    fn lanes_and_rest_are_both_summed() {
-        let a: Vec<f32> = (1..=11).map(|x| x as f32).collect();
-        assert_eq!(dot(&a, &a), 506.0);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use super::OnnxError;
 use super::graph::{Attribute, Dimension, GraphBuilder, Value};
 use super::proto::ModelProto;
+use super::quantise::{Quantised, quantise};
+use crate::bundle::Precision;
 
 /// What a masked position adds to its attention score: low enough that its weight is
 /// exactly zero after the softmax, and still finite.
@@ -73,9 +75,13 @@ impl BertConfig {
     }
 }
 
-/// Builds the whole model.
-pub(super) fn model(tensors: &SafeTensors<'_>, config: &BertConfig) -> Result<ModelProto, OnnxError> {
-    let mut writer = Writer { weights: Weights::new(tensors), config, graph: GraphBuilder::default() };
+/// Builds the whole model. In eight bits, the linear layers are; everything else stays as it is.
+pub(super) fn model(
+    tensors: &SafeTensors<'_>,
+    config: &BertConfig,
+    precision: Precision,
+) -> Result<ModelProto, OnnxError> {
+    let mut writer = Writer { weights: Weights::new(tensors), config, precision, graph: GraphBuilder::default() };
     let sequence = || [Dimension::Named("batch"), Dimension::Named("sequence")];
     let ids = writer.graph.input("input_ids", &sequence());
     let mask = writer.graph.input("attention_mask", &sequence());
@@ -128,7 +134,20 @@ struct Shapes {
 struct Writer<'a> {
     weights: Weights<'a>,
     config: &'a BertConfig,
+    precision: Precision,
     graph: GraphBuilder,
+}
+
+/// The input of one or more linear layers.
+enum Operand<'a> {
+    Floats(&'a Value),
+    /// Bytes, what one step of them is worth, and the byte that stands for zero; the last two
+    /// are found anew for each batch.
+    Bytes {
+        values: Value,
+        scale: Value,
+        zero: Value,
+    },
 }
 
 impl Writer<'_> {
@@ -200,15 +219,19 @@ impl Writer<'_> {
         let (width, inner) = (self.config.hidden_size, self.config.intermediate_size);
         let context = self.attention(&from, hidden, mask, shapes)?;
         let name = format!("{from}.attention.output.dense");
-        let projected = self.linear(&name, &context, width, width)?;
+        let operand = self.operand(&name, &context);
+        let projected = self.linear(&name, &operand, width, width)?;
         let sum_name = format!("{from}.attention.sum");
         let sum = self.graph.node("Add", &sum_name, &[&projected, hidden]);
         let name = format!("{from}.attention.output.LayerNorm");
         let attended = self.layer_norm(&name, &format!("{from}.attended"), &sum)?;
         let name = format!("{from}.intermediate.dense");
-        let expanded = self.linear(&name, &attended, width, inner)?;
+        let operand = self.operand(&name, &attended);
+        let expanded = self.linear(&name, &operand, width, inner)?;
         let active = self.graph.node("Gelu", &format!("{from}.gelu"), &[&expanded]);
-        let reduced = self.linear(&format!("{from}.output.dense"), &active, inner, width)?;
+        let name = format!("{from}.output.dense");
+        let operand = self.operand(&name, &active);
+        let reduced = self.linear(&name, &operand, inner, width)?;
         let sum_name = format!("{from}.output.sum");
         let sum = self.graph.node("Add", &sum_name, &[&reduced, &attended]);
         let output = if last { "last_hidden_state".to_owned() } else { format!("{from}.output") };
@@ -217,9 +240,10 @@ impl Writer<'_> {
 
     /// Scaled dot-product attention with several heads (Vaswani et al. 2017, section 3.2).
     fn attention(&mut self, from: &str, hidden: &Value, mask: &Value, shapes: &Shapes) -> Result<Value, OnnxError> {
-        let query = self.heads(from, "query", &[0, 2, 1, 3], hidden, shapes)?;
-        let keys = self.heads(from, "key", &[0, 2, 3, 1], hidden, shapes)?;
-        let values = self.heads(from, "value", &[0, 2, 1, 3], hidden, shapes)?;
+        let input = self.operand(&format!("{from}.attention.self"), hidden);
+        let query = self.heads(from, "query", &[0, 2, 1, 3], &input, shapes)?;
+        let keys = self.heads(from, "key", &[0, 2, 3, 1], &input, shapes)?;
+        let values = self.heads(from, "value", &[0, 2, 1, 3], &input, shapes)?;
         let head_width = self.config.hidden_size / self.config.num_attention_heads;
         let scale = 1.0 / (head_width as f32).sqrt();
         let name = |part: &str| format!("{from}.attention.{part}");
@@ -242,12 +266,12 @@ impl Writer<'_> {
         from: &str,
         which: &str,
         order: &[i64],
-        hidden: &Value,
+        input: &Operand<'_>,
         shapes: &Shapes,
     ) -> Result<Value, OnnxError> {
         let width = self.config.hidden_size;
         let name = format!("{from}.attention.self.{which}");
-        let projected = self.linear(&name, hidden, width, width)?;
+        let projected = self.linear(&name, input, width, width)?;
         let split_name = format!("{name}.split");
         let split = self.graph.node("Reshape", &split_name, &[&projected, &shapes.split_heads]);
         let order = vec![("perm", Attribute::Ints(order.to_vec()))];
@@ -255,17 +279,58 @@ impl Writer<'_> {
         Ok(self.graph.node_with("Transpose", &heads_name, &[&split], order))
     }
 
+    /// The input of linear layers, quantised once for all that read it.
+    fn operand<'v>(&mut self, name: &str, input: &'v Value) -> Operand<'v> {
+        match self.precision {
+            Precision::Fp32 => Operand::Floats(input),
+            Precision::Int8 => {
+                let name = format!("{name}.quantised");
+                let parts = ["values", "scale", "zero"];
+                let [values, scale, zero] = self.graph.node_of("DynamicQuantizeLinear", &name, &[input], parts);
+                Operand::Bytes { values, scale, zero }
+            }
+        }
+    }
+
     /// `x W^T + b`, with the weight stored transposed, since the product wants `[in, out]`
     /// and the published file has `[out, in]`.
-    fn linear(&mut self, name: &str, input: &Value, from: usize, to: usize) -> Result<Value, OnnxError> {
+    fn linear(&mut self, name: &str, input: &Operand<'_>, from: usize, to: usize) -> Result<Value, OnnxError> {
         let weight = self.weights.read(&format!("{name}.weight"), &[to, from])?;
         let bias = self.weights.read(&format!("{name}.bias"), &[to])?;
-        let weight = transposed(&weight, to, from);
+        let bias = self.graph.floats(&format!("{name}.bias"), &[to], &bias);
+        let product = match input {
+            Operand::Floats(input) => {
+                let weight = transposed(&weight, to, from);
+                let weight = self.graph.floats(&format!("{name}.weight"), &[from, to], &weight);
+                self.graph.node("MatMul", &format!("{name}.product"), &[input, &weight])
+            }
+            Operand::Bytes { values, scale, zero } => {
+                let weight = quantise(&weight, to, from);
+                self.integer_product(name, [values, scale, zero], &weight, [from, to])
+            }
+        };
+        Ok(self.graph.node("Add", &format!("{name}.linear"), &[&product, &bias]))
+    }
+
+    /// The product of bytes and quantised weights, scaled back to floats. The engine makes one
+    /// operation of the product, the conversion and the scaling, for which it needs the zero
+    /// points spelled out and the scales multiplied with each other first.
+    fn integer_product(
+        &mut self,
+        name: &str,
+        [values, scale, zero]: [&Value; 3],
+        weight: &Quantised,
+        [from, to]: [usize; 2],
+    ) -> Value {
         let graph = &mut self.graph;
-        let weight = graph.floats(&format!("{name}.weight"), &[from, to], &weight);
-        let bias = graph.floats(&format!("{name}.bias"), &[to], &bias);
-        let product = graph.node("MatMul", &format!("{name}.product"), &[input, &weight]);
-        Ok(graph.node("Add", &format!("{name}.linear"), &[&product, &bias]))
+        let weights = graph.bytes(&format!("{name}.weight"), &[from, to], &weight.values);
+        let weight_zero = graph.bytes(&format!("{name}.weight.zero"), &[to], &vec![0; to]);
+        let weight_scale = graph.floats(&format!("{name}.weight.scale"), &[to], &weight.scales);
+        let product = graph.node("MatMulInteger", &format!("{name}.integers"), &[values, &weights, zero, &weight_zero]);
+        let to_float = vec![("to", Attribute::Int(1))];
+        let product = graph.node_with("Cast", &format!("{name}.floats"), &[&product], to_float);
+        let scales = graph.node("Mul", &format!("{name}.scales"), &[scale, &weight_scale]);
+        graph.node("Mul", &format!("{name}.product"), &[&product, &scales])
     }
 
     fn layer_norm(&mut self, from: &str, name: &str, input: &Value) -> Result<Value, OnnxError> {

@@ -1,8 +1,8 @@
 //! Puts an ONNX graph together node by node.
 
 use super::proto::{
-    AttributeProto, DimensionProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    AttributeProto, DimensionProto, FLOAT, GraphProto, INT8, INT64, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 
 /// Version 9 of the file format is the one that belongs to operator set 20.
@@ -27,7 +27,7 @@ pub(super) enum Attribute {
     Ints(Vec<i64>),
 }
 
-/// A graph that is being built; each node's output is named after the node.
+/// A graph that is being built; a node's only output is named after the node.
 #[derive(Default)]
 pub(super) struct GraphBuilder {
     graph: GraphProto,
@@ -49,6 +49,11 @@ impl GraphBuilder {
         self.constant(name, INT64, shape, raw)
     }
 
+    pub(super) fn bytes(&mut self, name: &str, shape: &[usize], data: &[i8]) -> Value {
+        let raw = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.constant(name, INT8, shape, raw)
+    }
+
     pub(super) fn node(&mut self, op: &str, name: &str, inputs: &[&Value]) -> Value {
         self.node_with(op, name, inputs, Vec::new())
     }
@@ -60,14 +65,21 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: Vec<(&str, Attribute)>,
     ) -> Value {
-        self.graph.node.push(NodeProto {
-            input: inputs.iter().map(|value| value.0.clone()).collect(),
-            output: vec![name.to_owned()],
-            name: name.to_owned(),
-            op_type: op.to_owned(),
-            attribute: attributes.into_iter().map(|(name, value)| attribute(name, value)).collect(),
-        });
+        self.push(op, name, inputs, vec![name.to_owned()], attributes);
         Value(name.to_owned())
+    }
+
+    /// A node with several outputs, named after the node and `parts`.
+    pub(super) fn node_of<const N: usize>(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: &[&Value],
+        parts: [&str; N],
+    ) -> [Value; N] {
+        let outputs = parts.map(|part| format!("{name}.{part}"));
+        self.push(op, name, inputs, outputs.to_vec(), Vec::new());
+        outputs.map(Value)
     }
 
     pub(super) fn finish(mut self, name: &str, output: &Value, shape: &[Dimension]) -> ModelProto {
@@ -80,6 +92,23 @@ impl GraphBuilder {
             graph: Some(self.graph),
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET_VERSION }],
         }
+    }
+
+    fn push(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: &[&Value],
+        outputs: Vec<String>,
+        attributes: Vec<(&str, Attribute)>,
+    ) {
+        self.graph.node.push(NodeProto {
+            input: inputs.iter().map(|value| value.0.clone()).collect(),
+            output: outputs,
+            name: name.to_owned(),
+            op_type: op.to_owned(),
+            attribute: attributes.into_iter().map(|(name, value)| attribute(name, value)).collect(),
+        });
     }
 
     fn constant(&mut self, name: &str, data_type: i32, shape: &[usize], raw: Vec<u8>) -> Value {

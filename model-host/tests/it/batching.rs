@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use trivium_model_host::batcher::{BatchError, Batcher, Pending};
-use trivium_model_host::bundle::{EncoderSpec, Pooling};
+use trivium_model_host::bundle::{EncoderSpec, Pooling, Prefixes};
 use trivium_model_host::engine::{Engine, EngineError, HiddenStates, TokenBatch};
 use trivium_model_host::tokenize::Tokens;
 use trivium_model_host::{Lane, Limits, RequestTrace};
@@ -57,7 +57,13 @@ fn batcher(workers: usize) -> (Batcher, Vec<Control>) {
             (Box::new(engine) as Box<dyn Engine>, Control { started: started_receiver, release })
         })
         .unzip();
-    let spec = EncoderSpec { dimension: 1, max_tokens: 64, pooling: Pooling::Mean, normalise: false };
+    let spec = EncoderSpec {
+        dimension: 1,
+        max_tokens: 64,
+        pooling: Pooling::Mean,
+        normalise: false,
+        prefixes: Prefixes::default(),
+    };
     (Batcher::start(engines, &spec, LIMITS).unwrap(), controls)
 }
 

@@ -76,8 +76,9 @@ fn a_missing_tokenizer_is_named() {
 #[test]
 fn manifests_are_checked_before_they_are_believed() {
     let table = [
-        ("format = 1", "format = 2", "has format 2, expected 1"),
-        ("format = 1", "format = \"x\"", "cannot be read"),
+        ("format = 2", "format = 3", "has format 3, expected 1 to 2"),
+        ("format = 2", "format = 0", "has format 0, expected 1 to 2"),
+        ("format = 2", "format = \"x\"", "cannot be read"),
         ("max_tokens = 24", "max_tokens = 2", "max_tokens"),
         ("max_tokens = 24", "max_tokens = 24\nsurprise = 1", "surprise"),
         ("name = \"tiny\"", "name = \"other\"", "other/1"),

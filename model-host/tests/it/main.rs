@@ -5,6 +5,8 @@
 
 mod batching;
 mod bundles;
+mod fine_tuned;
+mod format1;
 mod grpc;
 mod intents;
 mod minilm;

@@ -3,6 +3,7 @@
 pub mod completions;
 mod reference;
 mod tiny;
+pub mod tuned;
 
 pub use reference::hidden_states;
 pub use tiny::TinyBert;
