@@ -6,6 +6,7 @@ mod check;
 mod derive;
 mod directory;
 mod files;
+mod passages;
 mod plan;
 mod publish;
 mod purge;
@@ -51,6 +52,14 @@ pub struct CollectionOptions {
     pub snapshots: SnapshotOptions,
     /// When small fragments of the table are merged, and how many rows at once.
     pub compaction: CompactionBounds,
+}
+
+impl CollectionOptions {
+    /// For a collection whose documents are in `language`, a BCP 47 tag, where they name none.
+    fn in_language(&self, language: &str) -> Self {
+        let lexical = LexicalOptions { language: language.to_owned(), ..self.lexical.clone() };
+        Self { lexical, ..self.clone() }
+    }
 }
 
 /// Why a collection, or the folder that holds them, could not be used.
@@ -143,6 +152,7 @@ impl Collection {
     /// The table cannot be read, or the lexical index cannot be made.
     pub async fn open(folder: &Path, options: &CollectionOptions) -> Result<Self, CollectionError> {
         let spec = CollectionSpec::read(&folder.join(files::SPEC))?;
+        let options = &options.in_language(&spec.language);
         let table = VectorTable::open(&folder.join(&spec.table), spec.layout(), &options.caches).await?;
         let keys = table.scan_keys().await?;
         let directory = Directory::from_keys(&keys);

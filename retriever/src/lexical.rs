@@ -10,6 +10,7 @@ mod filter;
 mod folder;
 mod index;
 mod moments;
+mod passages;
 mod properties;
 mod query;
 mod schema;
@@ -40,6 +41,8 @@ pub struct LexicalDocument {
     pub body: String,
     /// What filters read of the document.
     pub properties: Properties,
+    /// The passage as answers give it. The index keeps it and does not read it.
+    pub passage: Vec<u8>,
 }
 
 /// What an index says about the state of the table that it was made from; committed together with the documents.
@@ -82,6 +85,8 @@ pub struct LexicalOptions {
     pub max_query_terms: usize,
     /// The weight of a match in the title; one in the body, which repeats the title, weighs 1.
     pub title_weight: f32,
+    /// BCP 47 tag of the language of documents that name none.
+    pub language: String,
     /// Whether opening compares the checksum of every file, at the cost of reading them all. Without it, damage inside a
     /// file shows late, and may show as a panic of Tantivy.
     pub verify_checksums: bool,
@@ -89,7 +94,13 @@ pub struct LexicalOptions {
 
 impl Default for LexicalOptions {
     fn default() -> Self {
-        Self { writer_memory_bytes: 32_000_000, max_query_terms: 256, title_weight: 0.25, verify_checksums: true }
+        Self {
+            writer_memory_bytes: 32_000_000,
+            max_query_terms: 256,
+            title_weight: 0.25,
+            language: "en".to_owned(),
+            verify_checksums: true,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub struct MetadataField {
 }
 
 /// One value of a declared field.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MetadataValue {
     /// Of a [`MetadataType::String`] field.
     String(String),

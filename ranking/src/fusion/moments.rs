@@ -12,6 +12,11 @@ pub struct ScoreMoments {
 }
 
 impl ScoreMoments {
+    /// The moments of `count` scores whose sum and sum of squares were found elsewhere.
+    pub fn from_sums(count: u64, sum: f64, sum_of_squares: f64) -> Self {
+        Self { count, sum, sum_of_squares }
+    }
+
     /// Adds one score. A score that is no number would spoil all, and is left out.
     pub fn add(&mut self, score: f64) {
         if score.is_finite() {

@@ -6,7 +6,7 @@
 use super::directory::Directory;
 use super::{CollectionError, Published};
 use crate::hash::ContentHash;
-use crate::vector::{CheckRow, ExactVectors};
+use crate::vector::{CheckRow, ExactVectors, StoredChunk};
 use futures::TryStreamExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -60,7 +60,10 @@ pub(super) async fn check(published: Arc<Published>, directory: Directory) -> Re
     let mut comparison = Comparison::new(indexed, published.vectors.clone());
     let mut batches = std::pin::pin!(published.table.scan_check_rows().await?);
     while let Some(rows) = batches.try_next().await? {
-        comparison.take(rows);
+        let row_ids: Vec<u64> = rows.iter().map(|row| row.key.place.row_id).collect();
+        let state = published.clone();
+        let kept = tokio::task::spawn_blocking(move || state.kept_passages(&row_ids)).await??;
+        comparison.take(rows, kept);
     }
     let counts = Counts { documents: published.documents, chunks: published.chunks };
     let (table_rows, problems) = tokio::task::spawn_blocking(move || comparison.finish(&directory, counts)).await?;
@@ -113,11 +116,13 @@ impl Comparison {
         }
     }
 
-    fn take(&mut self, rows: Vec<CheckRow>) {
-        for row in rows {
-            self.compare_legs(&row);
-            let CheckRow { key, chunk_id, char_start, char_end, text_chars, .. } = row;
-            let row_id = key.place.row_id;
+    /// Takes rows of the table, each with what the lexical index keeps of it.
+    fn take(&mut self, rows: Vec<CheckRow>, kept: Vec<Option<StoredChunk>>) {
+        for (row, kept) in rows.into_iter().zip(kept) {
+            self.compare_legs(&row, kept.as_ref());
+            let CheckRow { key, chunk, .. } = row;
+            let StoredChunk { chunk_id, char_start, char_end, text, .. } = chunk;
+            let (row_id, text_chars) = (key.place.row_id, text.chars().count() as u64);
             if !self.row_ids.insert(row_id) {
                 self.problems.add(|| format!("row {row_id} is in the table twice"));
             }
@@ -135,12 +140,15 @@ impl Comparison {
         }
     }
 
-    fn compare_legs(&mut self, row: &CheckRow) {
-        let (row_id, chunk_id) = (row.key.place.row_id, &row.chunk_id);
+    fn compare_legs(&mut self, row: &CheckRow, kept: Option<&StoredChunk>) {
+        let (row_id, chunk_id) = (row.key.place.row_id, &row.chunk.chunk_id);
         match self.indexed.remove(&row_id) {
             None => self.problems.add(|| format!("row {row_id} ({chunk_id:?}) is not in the lexical index")),
             Some(hash) if hash != row.key.chunk_hash => {
                 self.problems.add(|| format!("row {row_id} ({chunk_id:?}) has other content in the lexical index"));
+            }
+            Some(_) if kept != Some(&row.chunk) => {
+                self.problems.add(|| format!("row {row_id} ({chunk_id:?}) has another passage in the lexical index"));
             }
             Some(_) => {}
         }
@@ -241,10 +249,23 @@ fn same_bits(left: &[f32], right: &[f32]) -> bool {
 mod tests {
     use super::super::directory::DocumentEntry;
     use super::*;
-    use crate::vector::{RowKey, RowPlace};
+    use crate::vector::{DocumentRow, RowKey, RowPlace};
 
     fn hash(number: u128) -> ContentHash {
         ContentHash::from_u128(number)
+    }
+
+    fn described(document_id: &str) -> DocumentRow {
+        DocumentRow {
+            document_id: document_id.into(),
+            title: String::new(),
+            uri: String::new(),
+            content_type: String::new(),
+            language: String::new(),
+            declared: Vec::new(),
+            metadata_json: "{}".into(),
+            document_hash: hash(7),
+        }
     }
 
     /// A document of `chunks` chunks of ten code points each; its rows begin at `first_row`.
@@ -259,10 +280,16 @@ mod tests {
                     document_hash: hash(7),
                     chunk_hash: hash(row_id.into()),
                 },
-                chunk_id: format!("{document_id}#{chunk_no}"),
-                char_start: chunk_no * 10,
-                char_end: chunk_no * 10 + 10,
-                text_chars: 10,
+                chunk: StoredChunk {
+                    row_id,
+                    document: described(document_id),
+                    chunk_id: format!("{document_id}#{chunk_no}"),
+                    chunk_no,
+                    char_start: chunk_no * 10,
+                    char_end: chunk_no * 10 + 10,
+                    heading_path: Vec::new(),
+                    text: "x".repeat(10),
+                },
                 vector: vec![row_id as f32, 1.0],
             }
         };
@@ -271,6 +298,7 @@ mod tests {
 
     struct Collection {
         rows: Vec<CheckRow>,
+        kept: Vec<Option<StoredChunk>>,
         indexed: Vec<(u64, ContentHash)>,
         vectors: ExactVectors,
         directory: Directory,
@@ -285,6 +313,7 @@ mod tests {
             indexed: keys.iter().map(|key| (key.place.row_id, key.chunk_hash)).collect(),
             vectors: ExactVectors::from_batches(2, &batches),
             directory: Directory::from_keys(&keys),
+            kept: rows.iter().map(|row| Some(row.chunk.clone())).collect(),
             counts: Counts { documents: 2, chunks: 4 },
             rows,
         }
@@ -294,7 +323,7 @@ mod tests {
         let mut collection = sound();
         change(&mut collection);
         let mut comparison = Comparison::new(collection.indexed, Some(collection.vectors));
-        comparison.take(collection.rows);
+        comparison.take(collection.rows, collection.kept);
         comparison.finish(&collection.directory, collection.counts).1
     }
 
@@ -306,7 +335,7 @@ mod tests {
     #[test]
     fn each_kind_of_difference_is_told() {
         type Meddle = fn(&mut Collection);
-        let cases: [(Meddle, &str); 15] = [
+        let cases: [(Meddle, &str); 17] = [
             (|c| c.indexed.truncate(3), "row 4 (\"b#0\") is not in the lexical index"),
             (|c| c.indexed[0].1 = hash(99), "row 1 (\"a#0\") has other content in the lexical index"),
             (|c| c.indexed.push((9, hash(9))), "row 9 of the lexical index is not in the table"),
@@ -314,11 +343,13 @@ mod tests {
             (|c| c.vectors.delete(&[4]), "row 4 (\"b#0\") has no vector in memory"),
             (|c| c.rows[3].vector[0] = 0.5, "row 4 (\"b#0\") has another vector in memory"),
             (|c| c.vectors.append(vec![9], vec![0.0, 1.0]), "the memory holds 5 vectors, and the table 4 rows"),
-            (|c| c.rows[3].chunk_id = "a#0".into(), "chunk \"a#0\" is in the table twice"),
+            (|c| c.kept[3] = None, "row 4 (\"b#0\") has another passage in the lexical index"),
+            (|c| c.rows[3].chunk.text = "y".repeat(10), "row 4 (\"b#0\") has another passage in the lexical index"),
+            (|c| c.rows[3].chunk.chunk_id = "a#0".into(), "chunk \"a#0\" is in the table twice"),
             (|c| c.rows[1].key.chunk_no = 5, "document \"a\" has chunk 2 where 1 belongs"),
-            (|c| c.rows[1].text_chars = 11, "chunk \"a#1\" spans 10 to 20 and holds 11 code points"),
+            (|c| c.rows[1].chunk.text.push('x'), "chunk \"a#1\" spans 10 to 20 and holds 11 code points"),
             (
-                |c| (c.rows[1].char_end, c.rows[1].text_chars) = (19, 9),
+                |c| (c.rows[1].chunk.char_end, c.rows[1].chunk.text) = (19, "x".repeat(9)),
                 "chunk 2 of document \"a\" begins at 20, and the text before it ends at 19",
             ),
             (|c| c.rows[1].key.document_hash = hash(8), "chunk 1 of document \"a\" is of another version of it"),

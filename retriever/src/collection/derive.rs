@@ -1,11 +1,11 @@
 //! Making the lexical index from the vector table, as a whole or by a change set.
 
-use super::{CollectionError, files};
+use super::{CollectionError, files, passages};
 use crate::failpoint::Failpoint;
 use crate::filter::Properties;
 use crate::lexical::{LexicalDocument, LexicalIndex, LexicalOptions, Payload};
 use crate::metadata::MetadataField;
-use crate::vector::{ChunkRow, IndexRow, RowPlace, VectorTable};
+use crate::vector::{ChunkRow, DocumentRow, IndexRow, RowPlace, VectorTable};
 use futures::TryStreamExt;
 use std::path::Path;
 
@@ -30,11 +30,12 @@ pub(super) fn payload(table: &VectorTable, analyzer_hash: &str, live_rows: u64) 
 /// A row that was read from the table, as the index takes it.
 pub(super) fn from_index_row(row: IndexRow) -> LexicalDocument {
     LexicalDocument {
-        row_id: row.row_id,
+        row_id: row.chunk.row_id,
         chunk_hash: row.chunk_hash,
-        title: row.title,
+        passage: passages::encode_stored(&row.chunk),
+        properties: properties(&row.chunk.document),
+        title: row.chunk.document.title,
         body: row.index_text,
-        properties: row.properties,
     }
 }
 
@@ -45,12 +46,17 @@ pub(super) fn from_new_row(row: &ChunkRow, place: RowPlace) -> LexicalDocument {
         chunk_hash: row.chunk_hash,
         title: row.document.title.clone(),
         body: row.index_text.clone(),
-        properties: Properties {
-            document_id: row.document.document_id.clone(),
-            uri: row.document.uri.clone(),
-            language: row.document.language.clone(),
-            declared: row.document.declared.clone(),
-        },
+        properties: properties(&row.document),
+        passage: passages::encode_new(row),
+    }
+}
+
+fn properties(document: &DocumentRow) -> Properties {
+    Properties {
+        document_id: document.document_id.clone(),
+        uri: document.uri.clone(),
+        language: document.language.clone(),
+        declared: document.declared.clone(),
     }
 }
 

@@ -1,36 +1,55 @@
-//! From text to terms: words and identifiers, lowercased, folded to ASCII, without English stop words, stemmed.
+//! From text to terms: words and identifiers, lowercased, without the stop words of their language, stemmed, folded to ASCII.
 
 mod identifier;
+mod language;
 mod unspaced;
+
+pub(super) use language::Words;
 
 use std::collections::VecDeque;
 
 use tantivy::tokenizer::{
-    AsciiFoldingFilter, Language, LowerCaser, RemoveLongFilter, Stemmer, StopWordFilter, TextAnalyzer, Token,
-    TokenStream, Tokenizer,
+    AsciiFoldingFilter, Language, LowerCaser, PreTokenizedString, RemoveLongFilter, Stemmer, StopWordFilter,
+    TextAnalyzer, Token, TokenStream, Tokenizer,
 };
 
-/// The name under which the schema refers to the analyzer.
+/// The name under which the schema refers to the analyzer of English.
 pub(super) const NAME: &str = "trivium_en";
 
 /// Changes whenever the analyzer would give other terms for some text.
-pub(super) const VERSION: &str = "trivium_en 2";
+pub(super) const VERSION: &str = "trivium 3";
 
 /// Longer terms are dropped: nobody types them, and encoded data would swell the dictionary.
 const MAX_TERM_BYTES: usize = 128;
 
-/// The analyzer for documents and queries alike.
-pub(super) fn analyzer() -> TextAnalyzer {
-    let words = TextAnalyzer::builder(IdentifierTokenizer)
+/// The analyzer that the schema names. Texts come with their terms already; it is there for what Tantivy itself analyses.
+pub(super) fn english() -> TextAnalyzer {
+    analyzer(Words(Some(Language::English)))
+}
+
+/// The analyzer of texts in one language, documents and queries alike.
+pub(super) fn analyzer(words: Words) -> TextAnalyzer {
+    let lower = TextAnalyzer::builder(IdentifierTokenizer)
         .filter(RemoveLongFilter::limit(MAX_TERM_BYTES))
         .filter(LowerCaser)
-        .filter(AsciiFoldingFilter)
         .dynamic();
-    let words = match StopWordFilter::new(Language::English) {
-        Some(stop_words) => words.filter_dynamic(stop_words),
-        None => words,
+    let Some(language) = words.0 else { return lower.filter_dynamic(AsciiFoldingFilter).build() };
+    // An accent in English is foreign, and many leave it out; elsewhere stop words and endings are told by theirs.
+    let foreign_accents = language == Language::English;
+    let spelt = if foreign_accents { lower.filter_dynamic(AsciiFoldingFilter) } else { lower };
+    let kept = match StopWordFilter::new(language) {
+        Some(stop_words) => spelt.filter_dynamic(stop_words),
+        None => spelt,
     };
-    words.filter_dynamic(Stemmer::new(Language::English)).build()
+    let stemmed = kept.filter_dynamic(Stemmer::new(language));
+    if foreign_accents { stemmed.build() } else { stemmed.filter_dynamic(AsciiFoldingFilter).build() }
+}
+
+/// A text with the terms of its language, for a field whose own analyzer is that of English.
+pub(super) fn analysed(words: Words, text: &str) -> PreTokenizedString {
+    let mut tokens = Vec::new();
+    analyzer(words).token_stream(text).process(&mut |token| tokens.push(token.clone()));
+    PreTokenizedString { text: text.to_owned(), tokens }
 }
 
 /// Finds words and identifiers; of an identifier made of several words it gives the whole and the parts, all at one
@@ -84,13 +103,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn terms(text: &str) -> Vec<String> {
-        let mut analyzer = analyzer();
-        let mut stream = analyzer.token_stream(text);
-        let mut terms = Vec::new();
-        while let Some(token) = stream.next() {
-            terms.push(token.text.clone());
-        }
-        terms
+        terms_in("en", text)
+    }
+
+    fn terms_in(tag: &str, text: &str) -> Vec<String> {
+        analysed(Words::of_tag(tag), text).tokens.into_iter().map(|token| token.text).collect()
     }
 
     #[test]
@@ -110,26 +127,36 @@ mod tests {
     }
 
     #[test]
+    fn each_language_has_its_own_words() {
+        let table: [(&str, &str, &[&str]); 5] = [
+            ("de", "Die Häuser für den Hund", &["haus", "hund"]),
+            ("fr-CA", "Les chevaux étaient blancs", &["cheval", "blanc"]),
+            ("ru", "Красивые собаки", &["красив", "собак"]),
+            ("sv", "och bilarna", &["bil"]),
+            ("xx", "The Dogs und Häuser", &["the", "dogs", "und", "hauser"]),
+        ];
+        for (tag, text, expected) in table {
+            assert_eq!(terms_in(tag, text), expected, "{tag}");
+        }
+    }
+
+    #[test]
     fn endless_words_are_dropped() {
         assert_eq!(terms(&format!("a1 {} b2", "x".repeat(10_000))), ["a1", "b2"]);
     }
 
     #[test]
     fn the_terms_of_an_identifier_share_its_position() {
-        let mut analyzer = analyzer();
-        let mut stream = analyzer.token_stream("set ERR_CONN now");
-        let mut positions = Vec::new();
-        while let Some(token) = stream.next() {
-            positions.push((token.text.clone(), token.position));
-        }
+        let tokens = analysed(Words::of_tag("en"), "set ERR_CONN now").tokens.into_iter();
+        let positions: Vec<_> = tokens.map(|token| (token.text, token.position)).collect();
         let expected = [("set", 0), ("err", 1), ("conn", 1), ("err_conn", 1), ("now", 2)];
         assert_eq!(positions, expected.map(|(term, position)| (term.to_owned(), position)));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_analysed(text in "\\PC{0,60}|([a-cA-C0-9_.'\\-é東 ]){0,60}") {
-            for term in terms(&text) {
+        fn any_text_is_analysed(text in "\\PC{0,60}|([a-cA-C0-9_.'\\-é東 ]){0,60}", tag in "en|de|fr|tr|ar|zh") {
+            for term in terms_in(&tag, &text) {
                 prop_assert!(!term.is_empty());
             }
         }

@@ -68,7 +68,7 @@ impl LexicalSearcher {
         if index.schema() != fields.schema {
             return Err(damaged(folder, "it has the fields of another version"));
         }
-        index.tokenizers().register(analyzer::NAME, analyzer::analyzer());
+        index.tokenizers().register(analyzer::NAME, analyzer::english());
         check_files(folder, &index, options)?;
         let json = index.load_metas().map_err(|error| unreadable(folder, error))?.payload;
         let payload = json.ok_or_else(|| damaged(folder, "it was never committed"))?;

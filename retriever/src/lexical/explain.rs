@@ -8,8 +8,9 @@ use tantivy::query::{EnableScoring, Query};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocAddress, DocSet, TantivyError, Term};
 
-use super::query::{self, Clause};
-use super::{LexicalError, LexicalSearcher, analyzer};
+use super::analyzer::{self, Words};
+use super::query::Clause;
+use super::{LexicalError, LexicalSearcher};
 
 /// What one term of a query gave to a chunk's BM25 score.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,33 +77,19 @@ impl LexicalSearcher {
         }))
     }
 
-    /// Where a row's chunk is in the index.
-    fn address(&self, row_id: u64) -> Result<Option<DocAddress>, LexicalError> {
-        let term = Term::from_field_u64(self.row_id_field(), row_id);
-        for (segment_ord, segment) in (0..).zip(self.engine().segment_readers()) {
-            let postings = segment.inverted_index(self.row_id_field())?.read_postings(&term, IndexRecordOption::Basic);
-            let Some(mut postings) = postings.map_err(TantivyError::from)? else { continue };
-            while postings.doc() != tantivy::TERMINATED {
-                if !segment.is_deleted(postings.doc()) {
-                    return Ok(Some(DocAddress { segment_ord, doc_id: postings.doc() }));
-                }
-                postings.advance();
-            }
-        }
-        Ok(None)
-    }
-
     fn field_name(&self, field: Field) -> &'static str {
         if field == self.title_field() { "title" } else { "body" }
     }
 }
 
-/// Where texts match the terms of a query, as ranges of code points, in order and without overlap. The query uses as
-/// many different terms as a search does.
-pub fn highlights<'a>(query: &str, max_terms: usize, texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<Range<u32>>> {
-    let wanted: HashSet<String> = query::distinct_terms(query, max_terms).into_iter().collect();
-    let mut analyzer = analyzer::analyzer();
-    let of_text = |text: &str| {
+/// Where texts, each with its language, hold one of the terms, as ranges of code points, in order and without overlap.
+pub(super) fn highlights<'a>(
+    terms: Vec<String>,
+    texts: impl IntoIterator<Item = (&'a str, Words)>,
+) -> Vec<Vec<Range<u32>>> {
+    let wanted: HashSet<String> = terms.into_iter().collect();
+    let of_text = |(text, words): (&str, Words)| {
+        let mut analyzer = analyzer::analyzer(words);
         let mut stream = analyzer.token_stream(text);
         let mut bytes: Vec<Range<usize>> = Vec::new();
         while let Some(token) = stream.next() {
@@ -140,12 +127,18 @@ fn in_code_points(text: &str, ranges: Vec<Range<usize>>) -> Vec<Range<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::query;
     use super::*;
     use proptest::prelude::*;
 
+    fn in_english(query: &str, text: &str) -> Vec<Range<u32>> {
+        let english = Words::of_tag("en");
+        highlights(query::distinct_terms(&[english], query, 64), [(text, english)]).remove(0)
+    }
+
     fn marked(query: &str, text: &str) -> Vec<String> {
         let chars: Vec<char> = text.chars().collect();
-        let ranges = highlights(query, 64, [text]).remove(0);
+        let ranges = in_english(query, text);
         ranges.into_iter().map(|range| chars[range.start as usize..range.end as usize].iter().collect()).collect()
     }
 
@@ -168,7 +161,7 @@ mod tests {
         fn ranges_are_in_order_and_within_the_text(query in "\\PC{0,40}", text in "\\PC{0,80}") {
             let length = text.chars().count() as u32;
             let mut end = 0;
-            for range in highlights(&query, 64, [text.as_str()]).remove(0) {
+            for range in in_english(&query, &text) {
                 prop_assert!(end <= range.start && range.start < range.end && range.end <= length);
                 end = range.end;
             }

@@ -8,9 +8,10 @@ use tantivy::directory::error::{LockError, OpenReadError};
 use tantivy::indexer::LogMergePolicy;
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
+use super::analyzer::{self, Words};
 use super::folder::DerivedFolder;
 use super::schema::Fields;
-use super::{LexicalDocument, LexicalError, LexicalOptions, LexicalSearcher, Payload, analyzer, properties};
+use super::{LexicalDocument, LexicalError, LexicalOptions, LexicalSearcher, Payload, properties};
 use crate::failpoint::Failpoint;
 use crate::metadata::MetadataField;
 
@@ -48,7 +49,7 @@ impl LexicalIndex {
     ) -> Result<Self, LexicalError> {
         let fields = Fields::new(metadata_fields);
         let index = open_files(dir, &fields)?;
-        index.tokenizers().register(analyzer::NAME, analyzer::analyzer());
+        index.tokenizers().register(analyzer::NAME, analyzer::english());
         // The lock comes first: while another process writes, files may come and go.
         let writer = open_writer(dir, &index, options)?;
         check_files(dir, &index, options)?;
@@ -156,14 +157,22 @@ impl LexicalIndex {
         Ok(())
     }
 
+    /// The words of a document's language, or of the collection's where it names none.
+    fn words(&self, language: &str) -> Words {
+        Words::of_tag(if language.is_empty() { &self.options.language } else { language })
+    }
+
     fn encode(&self, document: &LexicalDocument) -> TantivyDocument {
         let hash = document.chunk_hash.as_u128();
         let mut encoded = TantivyDocument::new();
         encoded.add_u64(self.fields.row_id, document.row_id);
         encoded.add_u64(self.fields.chunk_hash_high, (hash >> 64) as u64);
         encoded.add_u64(self.fields.chunk_hash_low, hash as u64);
-        encoded.add_text(self.fields.title, &document.title);
-        encoded.add_text(self.fields.body, &document.body);
+        let words = self.words(&document.properties.language);
+        for (field, text) in [(self.fields.title, &document.title), (self.fields.body, &document.body)] {
+            encoded.add_pre_tokenized_text(field, analyzer::analysed(words, text));
+        }
+        encoded.add_bytes(self.fields.passage, &document.passage);
         properties::encode(&self.fields, &document.properties, &mut encoded);
         encoded
     }
@@ -246,7 +255,8 @@ mod tests {
         let (title, body) = TEXTS[row_id as usize % TEXTS.len()];
         let chunk_hash = ContentHash::from_u128(u128::MAX - u128::from(row_id));
         let properties = Properties { document_id: format!("d{row_id}"), ..Properties::default() };
-        LexicalDocument { row_id, chunk_hash, title: title.to_owned(), body: format!("{title}\n{body}"), properties }
+        let (title, body) = (title.to_owned(), format!("{title}\n{body}"));
+        LexicalDocument { row_id, chunk_hash, title, body, properties, passage: vec![row_id as u8; 9] }
     }
 
     fn payload(version: u64) -> Payload {
@@ -302,6 +312,16 @@ mod tests {
         for (query, expected) in table {
             assert_eq!(found(&index, query), expected, "{query:?}");
         }
+    }
+
+    #[test]
+    fn passages_come_back_by_their_rows() {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        let mut index = filled(dir.path());
+        index.apply(&[1], [document(7), document(5)], &payload(8)).expect("documents can be replaced");
+        let passages = index.searcher().passages(&[7, 1, 0, 6, 5, u64::MAX]).expect("the index is sound");
+        let expected = [Some(7), None, Some(0), None, Some(5), None].map(|byte| byte.map(|byte| vec![byte; 9]));
+        assert_eq!(passages, expected);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The fields of the index.
 
 use sha2::{Digest, Sha256};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, SchemaBuilder, TextFieldIndexing, TextOptions};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, STORED, Schema, SchemaBuilder, TextFieldIndexing, TextOptions,
+};
 
 use super::analyzer;
 use crate::filter::BuiltIn;
@@ -22,6 +24,8 @@ pub(super) struct Fields {
     pub body: Field,
     /// Names of the properties that a document has a value for. A list without items has one, and no term of its own.
     pub present: Field,
+    /// The passage as answers give it, which the index keeps and does not read.
+    pub passage: Field,
     built_in: [Field; BuiltIn::ALL.len()],
     declared: Vec<Field>,
 }
@@ -36,6 +40,7 @@ impl Fields {
         let title = schema.add_text_field("title", text_options());
         let body = schema.add_text_field("body", text_options());
         let present = schema.add_text_field("present", whole_text());
+        let passage = schema.add_bytes_field("passage_1", STORED);
         let built_in =
             BuiltIn::ALL.map(|built_in| schema.add_text_field(built_in.name(), whole_text().set_fast(WHOLE)));
         let declared = metadata_fields.iter().map(|field| add_declared(&mut schema, field)).collect();
@@ -47,6 +52,7 @@ impl Fields {
             title,
             body,
             present,
+            passage,
             built_in,
             declared,
         }

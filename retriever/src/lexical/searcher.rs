@@ -9,12 +9,13 @@ use tantivy::columnar::Column;
 use tantivy::index::SegmentId;
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::schema::Field;
-use tantivy::{DocAddress, Score};
+use tantivy::{DocAddress, Score, TantivyError};
 
+use super::analyzer::Words;
 use super::moments::Moments;
 use super::schema::Fields;
 use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, filter, query};
-use crate::filter::Filter;
+use crate::filter::{BuiltIn, Filter};
 use crate::hash::ContentHash;
 use crate::row_ids::RowIds;
 use trivium_ranking::fusion::ScoreMoments;
@@ -30,6 +31,8 @@ struct Snapshot {
     /// The row ids of each segment, opened once rather than for every query.
     row_ids: Vec<Column<u64>>,
     fields: Fields,
+    /// Of the documents, that of the collection first.
+    languages: Vec<Words>,
     max_query_terms: usize,
     title_weight: f32,
 }
@@ -38,10 +41,12 @@ impl LexicalSearcher {
     pub(super) fn new(searcher: Searcher, fields: Fields, options: &LexicalOptions) -> Result<Self, LexicalError> {
         let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().u64("row_id"));
         let row_ids = columns.collect::<Result<_, _>>()?;
+        let languages = languages(&searcher, &fields, &options.language)?;
         let snapshot = Snapshot {
             searcher,
             row_ids,
             fields,
+            languages,
             max_query_terms: options.max_query_terms,
             title_weight: options.title_weight,
         };
@@ -102,10 +107,10 @@ impl LexicalSearcher {
 
     /// The query, and how many hits to collect for it; `None` when there can be none.
     fn parse(&self, query: &str, k: usize) -> Option<(BooleanQuery, usize)> {
-        let Snapshot { fields, max_query_terms, title_weight, .. } = &*self.snapshot;
+        let Snapshot { fields, title_weight, .. } = &*self.snapshot;
         // The collector reserves room for its limit, so that must not come from the caller alone.
         let limit = k.min(usize::try_from(self.num_docs()).unwrap_or(usize::MAX));
-        let query = query::parse(fields, query, *max_query_terms, *title_weight)?;
+        let query = query::parse(fields, &self.terms(query), *title_weight)?;
         (limit > 0).then_some((query, limit))
     }
 
@@ -121,8 +126,13 @@ impl LexicalSearcher {
 
     /// The clauses of the query that [`search`](Self::search) makes of a text.
     pub(super) fn clauses(&self, query: &str) -> Vec<query::Clause> {
-        let Snapshot { fields, max_query_terms, title_weight, .. } = &*self.snapshot;
-        query::clauses(fields, query, *max_query_terms, *title_weight)
+        let Snapshot { fields, title_weight, .. } = &*self.snapshot;
+        query::clauses(fields, &self.terms(query), *title_weight)
+    }
+
+    /// The terms of a query, in all languages that the documents are in.
+    fn terms(&self, query: &str) -> Vec<String> {
+        query::distinct_terms(&self.snapshot.languages, query, self.snapshot.max_query_terms)
     }
 
     pub(super) fn engine(&self) -> &Searcher {
@@ -133,13 +143,29 @@ impl LexicalSearcher {
         self.snapshot.fields.row_id
     }
 
+    pub(super) fn passage_field(&self) -> Field {
+        self.snapshot.fields.passage
+    }
+
+    /// The row ids of each segment.
+    pub(super) fn row_id_columns(&self) -> &[Column<u64>] {
+        &self.snapshot.row_ids
+    }
+
     pub(super) fn title_field(&self) -> Field {
         self.snapshot.fields.title
     }
 
-    /// Where texts match the query, as ranges of code points, in order and without overlap.
-    pub fn highlights<'a>(&self, query: &str, texts: impl IntoIterator<Item = &'a str>) -> Vec<Vec<Range<u32>>> {
-        explain::highlights(query, self.snapshot.max_query_terms, texts)
+    /// Where texts match the query, as ranges of code points, in order and without overlap. Each text comes with the
+    /// BCP 47 tag of its language, which is empty for the collection's.
+    pub fn highlights<'a>(
+        &self,
+        query: &str,
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Vec<Vec<Range<u32>>> {
+        let own = self.snapshot.languages[0];
+        let words = |tag: &str| if tag.is_empty() { own } else { Words::of_tag(tag) };
+        explain::highlights(self.terms(query), texts.into_iter().map(|(text, tag)| (text, words(tag))))
     }
 
     /// The rows of all chunks whose documents meet a filter.
@@ -189,4 +215,22 @@ impl LexicalSearcher {
         }
         Ok(rows)
     }
+}
+
+/// The languages that a query is to be read in: the collection's, and those that documents name.
+fn languages(searcher: &Searcher, fields: &Fields, own: &str) -> Result<Vec<Words>, LexicalError> {
+    let mut languages = vec![Words::of_tag(own)];
+    for segment in searcher.segment_readers() {
+        let index = segment.inverted_index(fields.built_in(BuiltIn::Language))?;
+        let mut tags = index.terms().stream().map_err(TantivyError::from)?;
+        while let Some((tag, _)) = tags.next() {
+            let words = Words::of_tag(&String::from_utf8_lossy(tag));
+            if !languages.contains(&words) {
+                languages.push(words);
+            }
+        }
+    }
+    // Equal states are to ask in equal order, however their segments are cut.
+    languages[1..].sort_unstable_by_key(|words| words.order());
+    Ok(languages)
 }

@@ -25,7 +25,7 @@ pub(super) async fn annotate(
 }
 
 fn mark(published: &Published, mut hits: Vec<Hit>, text: &str, explain: bool) -> Result<Vec<Hit>, CollectionError> {
-    let highlights = published.lexical.highlights(text, hits.iter().map(|hit| hit.chunk.text.as_str()));
+    let highlights = published.lexical.highlights(text, hits.iter().map(text_and_language));
     hits.iter_mut().zip(highlights).for_each(|(hit, highlights)| hit.highlights = highlights);
     if explain {
         let row_ids: Vec<u64> = hits.iter().map(|hit| hit.chunk.row_id).collect();
@@ -33,4 +33,8 @@ fn mark(published: &Published, mut hits: Vec<Hit>, text: &str, explain: bool) ->
         hits.iter_mut().zip(parts).for_each(|(hit, parts)| hit.lexical_terms = parts);
     }
     Ok(hits)
+}
+
+fn text_and_language(hit: &Hit) -> (&str, &str) {
+    (&hit.chunk.text, &hit.chunk.document.language)
 }

@@ -5,6 +5,7 @@ use super::{Hit, Ranked, SearchQuery};
 use crate::collection::{Collection, Published};
 use crate::vector::StoredChunk;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use trivium_ranking::fusion::Fused;
 use trivium_service_kit::Error;
 
@@ -15,7 +16,7 @@ const MIN_PAGE: usize = 16;
 /// make `k` documents is not known before, so rows are read page by page.
 pub(super) async fn hits(
     collection: &Collection,
-    published: &Published,
+    published: &Arc<Published>,
     ranked: Ranked,
     query: &SearchQuery,
 ) -> Result<Vec<Hit>, Error> {
@@ -24,8 +25,7 @@ pub(super) async fn hits(
     let mut seen = HashSet::new();
     for rows in ranked.rows.chunks(page) {
         let row_ids: Vec<u64> = rows.iter().map(|row| row.key).collect();
-        let chunks =
-            published.table.take_chunks(&row_ids).await.map_err(|error| read_error(collection, &error.into()))?;
+        let chunks = published.passages(row_ids).await.map_err(|error| read_error(collection, &error))?;
         let mut chunks: HashMap<u64, StoredChunk> = chunks.into_iter().map(|chunk| (chunk.row_id, chunk)).collect();
         for row in rows {
             let Some(chunk) = chunks.remove(&row.key) else { continue };

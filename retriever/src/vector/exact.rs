@@ -7,13 +7,16 @@
 
 mod best;
 mod codes;
+mod sums;
 
 use super::VectorHit;
 use crate::row_ids::{RowIds, common_places};
 use best::{Best, KthLargest};
 use codes::{Codes, QueryCode};
+use rayon::prelude::*;
 use std::iter::Peekable;
 use std::sync::Arc;
+use sums::FixedSums;
 use trivium_ranking::fusion::ScoreMoments;
 
 /// Rows of a segment that is merged no further, so that the copying for one commit stays bounded.
@@ -35,13 +38,14 @@ struct Segment {
     deleted: Deleted,
 }
 
-/// What the codes say of all rows.
+/// What the codes of one segment say.
 struct Look {
-    /// For each segment the highest similarity that each row can have.
-    highest: Vec<Vec<f32>>,
-    /// A similarity that the `k` nearest rows have at least.
-    needed: f32,
-    moments: ScoreMoments,
+    /// The highest similarity that each row can have; negative infinity for one that is not wanted.
+    highest: Vec<f32>,
+    /// Of the lowest similarities that the wanted rows can have, the `k` largest.
+    lowest: KthLargest,
+    /// Of all live rows, wanted or not.
+    sums: FixedSums,
 }
 
 /// Which rows of a segment were deleted.
@@ -144,45 +148,26 @@ impl ExactVectors {
     /// The `k` live rows, of these alone where some are named, whose vectors have the largest inner product with
     /// `query`, the largest first, rows of equal similarity by their ids; and the moments of the similarities of all live
     /// rows, named or not, which are those of the codes and so good to about two digits. Takes time in proportion to all
-    /// rows; call it off the async threads.
+    /// rows, on as many cores as are free; call it off the async threads.
     pub fn nearest(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> (Vec<VectorHit>, ScoreMoments) {
-        let look = self.look(query, k, among);
+        let code = QueryCode::of(query);
+        let looks: Vec<Look> = self.segments.par_iter().map(|segment| segment.look(&code, k, among)).collect();
+        let mut lowest = KthLargest::of(k);
+        looks.iter().flat_map(|look| look.lowest.iter()).for_each(|number| lowest.add(number));
+        // No row that is wanted is below the least finite number, and the others always are.
+        let needed = lowest.get().max(f32::MIN);
         let mut best = Best::of(k);
-        for (segment, highest) in self.segments.iter().zip(&look.highest) {
-            for row in (0..highest.len()).filter(|row| highest[*row] >= look.needed) {
+        let mut sums = FixedSums::default();
+        for (segment, look) in self.segments.iter().zip(&looks) {
+            sums.merge(look.sums);
+            for row in (0..look.highest.len()).filter(|row| look.highest[*row] >= needed) {
                 let similarity = dot(query, segment.rows.vector(row, self.dimension));
                 if best.wants(similarity) {
                     best.add(VectorHit { row_id: segment.rows.ids[row], similarity });
                 }
             }
         }
-        (best.into_sorted(), look.moments)
-    }
-
-    /// A first look at all rows, through their codes.
-    fn look(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> Look {
-        let query = QueryCode::of(query);
-        let mut lowest = KthLargest::of(k);
-        let mut moments = ScoreMoments::default();
-        let highest = self.segments.iter().map(|segment| {
-            let estimates = segment.rows.codes.estimates(&query).enumerate();
-            let mut wanted = among.map(|among| common_places(&segment.rows.ids, among).peekable());
-            let highest = estimates.map(|(row, estimate)| {
-                if segment.deleted.contains(row) {
-                    return f32::NEG_INFINITY;
-                }
-                moments.add(estimate.similarity.into());
-                if wanted.as_mut().is_some_and(|wanted| !comes_next(wanted, row)) {
-                    return f32::NEG_INFINITY;
-                }
-                lowest.add(estimate.similarity - estimate.slack);
-                estimate.similarity + estimate.slack
-            });
-            highest.collect()
-        });
-        let highest = highest.collect();
-        // No row that is wanted is below the least finite number, and the others always are.
-        Look { highest, needed: lowest.get().max(f32::MIN), moments }
+        (best.into_sorted(), sums.moments())
     }
 
     /// Merges the newest segments while the last is at least half as large as the one before: every row is copied a
@@ -207,6 +192,26 @@ impl Segment {
 
     fn last_id(&self) -> Option<u64> {
         self.rows.ids.last().copied()
+    }
+
+    /// A first look at all rows, through their codes.
+    fn look(&self, query: &QueryCode, k: usize, among: Option<&RowIds>) -> Look {
+        let mut lowest = KthLargest::of(k);
+        let mut sums = FixedSums::default();
+        let mut wanted = among.map(|among| common_places(&self.rows.ids, among).peekable());
+        let highest = self.rows.codes.estimates(query).enumerate().map(|(row, estimate)| {
+            if self.deleted.contains(row) {
+                return f32::NEG_INFINITY;
+            }
+            sums.add(estimate.similarity);
+            if wanted.as_mut().is_some_and(|wanted| !comes_next(wanted, row)) {
+                return f32::NEG_INFINITY;
+            }
+            lowest.add(estimate.similarity - estimate.slack);
+            estimate.similarity + estimate.slack
+        });
+        let highest = highest.collect();
+        Look { highest, lowest, sums }
     }
 
     /// The live rows of several segments, one after another.

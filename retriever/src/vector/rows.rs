@@ -2,10 +2,11 @@
 
 use crate::hash::ContentHash;
 use crate::metadata::MetadataValue;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What all chunks of one document have in common.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentRow {
     /// The document's id.
     pub document_id: String,

@@ -3,7 +3,6 @@
 use super::decode::{self, stored_chunks};
 use super::schema::TableLayout;
 use super::{ExactVectors, RowKey, RowPlace, StoredChunk, TableFuture, VectorError, VectorTable, failed, schema};
-use crate::filter::Properties;
 use crate::hash::ContentHash;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
@@ -19,16 +18,12 @@ const KEY_COLUMNS: [&str; 4] = [schema::DOCUMENT_ID, schema::CHUNK_NO, schema::D
 /// What the lexical index needs of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexRow {
-    /// The row's stable id.
-    pub row_id: u64,
+    /// The chunk.
+    pub chunk: StoredChunk,
     /// Hash of the chunk.
     pub chunk_hash: ContentHash,
-    /// Title of the document.
-    pub title: String,
     /// The words to index.
     pub index_text: String,
-    /// What filters read of its document.
-    pub properties: Properties,
 }
 
 impl VectorTable {
@@ -156,26 +151,11 @@ fn place(row_id: u64, address: u64) -> RowPlace {
 }
 
 fn index_rows(layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<IndexRow>, VectorError> {
-    let row_ids = decode::big_number(batch, ROW_ID)?;
-    let titles = decode::text(batch, schema::TITLE)?;
     let texts = decode::text(batch, schema::INDEX_TEXT)?;
     let hashes = decode::text(batch, schema::CHUNK_HASH)?;
-    let documents = decode::text(batch, schema::DOCUMENT_ID)?;
-    let uris = decode::text(batch, schema::URI)?;
-    let languages = decode::text(batch, schema::LANGUAGE)?;
-    let rows = (0..batch.num_rows()).map(|row| {
-        Ok(IndexRow {
-            row_id: row_ids.value(row),
-            chunk_hash: decode::hash(hashes, row)?,
-            title: titles.value(row).to_owned(),
-            index_text: texts.value(row).to_owned(),
-            properties: Properties {
-                document_id: documents.value(row).to_owned(),
-                uri: uris.value(row).to_owned(),
-                language: languages.value(row).to_owned(),
-                declared: decode::declared_values(layout, batch, row)?,
-            },
-        })
+    let rows = stored_chunks(layout, batch)?.into_iter().enumerate().map(|(row, chunk)| {
+        let (chunk_hash, index_text) = (decode::hash(hashes, row)?, texts.value(row).to_owned());
+        Ok(IndexRow { chunk, chunk_hash, index_text })
     });
     rows.collect()
 }

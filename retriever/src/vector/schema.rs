@@ -91,9 +91,12 @@ impl TableLayout {
 
     /// Columns that the lexical index is made from.
     pub(super) fn index_columns(&self) -> Vec<String> {
-        let fixed = [TITLE, INDEX_TEXT, CHUNK_HASH, DOCUMENT_ID, URI, LANGUAGE];
-        let declared = self.fields.iter().map(column_name);
-        fixed.iter().map(|name| (*name).to_owned()).chain(declared).collect()
+        self.stored_columns().into_iter().chain([INDEX_TEXT, CHUNK_HASH].map(str::to_owned)).collect()
+    }
+
+    /// Columns that a check compares: all.
+    pub(super) fn check_columns(&self) -> Vec<String> {
+        self.stored_columns().into_iter().chain([CHUNK_HASH, VECTOR].map(str::to_owned)).collect()
     }
 
     /// Arrow type of the vectors.

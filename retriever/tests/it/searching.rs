@@ -201,3 +201,34 @@ async fn a_collection_beyond_its_budget_of_memory_is_searched_through_its_table(
     running.delete(&["a"]).await;
     assert_eq!(running.found_by(Leg::Semantic, "common").await, ["b", "c", "d"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_read_in_their_own_language() {
+    let mut running = Running::with_collection().await;
+    let in_language = |id: &str, language: &str, text: &str| Document { language: language.into(), ..plain(id, text) };
+    let documents = vec![
+        in_language("houses", "de", "Die alten Häuser stehen am Fluss."),
+        in_language("horses", "fr-FR", "Les chevaux étaient dans le jardin."),
+        in_language("dogs", "", "Two dogs were running along the river."),
+        in_language("unknown", "xx", "Dogs and Häuser, word for word."),
+    ];
+    running.upsert(documents).await;
+    let found = async |running: &mut Running, query: &str| {
+        let request = SearchRequest { legs: vec![Leg::Lexical.into()], ..search(query) };
+        let hits = running.search(request).await.unwrap().hits;
+        hits.into_iter().map(|hit| (hit.document_id, hit.highlights.len())).collect::<Vec<_>>()
+    };
+    let expected: [(&str, &[(&str, usize)]); 5] = [
+        ("das Haus", &[("houses", 1)]),
+        ("cheval", &[("horses", 1)]),
+        ("a dog that runs", &[("dogs", 2)]),
+        ("word", &[("unknown", 2)]),
+        ("der die das le les", &[]),
+    ];
+    for (query, hits) in expected {
+        let hits: Vec<_> = hits.iter().map(|(id, marked)| ((*id).to_owned(), *marked)).collect();
+        assert_eq!(found(&mut running, query).await, hits, "{query}");
+    }
+    let mut running = running.restart_after(|_| {}).await;
+    assert_eq!(found(&mut running, "das Haus").await, [("houses".to_owned(), 1)]);
+}

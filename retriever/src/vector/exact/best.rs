@@ -75,6 +75,11 @@ impl KthLargest {
         }
     }
 
+    /// The `k` largest, or all while fewer were added, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = f32> {
+        self.largest.iter().map(|Reverse(Total(number))| *number)
+    }
+
     /// Negative infinity while fewer were added.
     pub(super) fn get(&self) -> f32 {
         match self.largest.peek() {
