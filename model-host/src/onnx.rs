@@ -7,11 +7,13 @@ mod bert;
 mod graph;
 pub mod proto;
 mod quantise;
+mod read;
 
 use prost::Message;
 use safetensors::SafeTensors;
 
 pub use bert::BertConfig;
+pub use read::{BertWeights, ReadError, Weight, read_bert};
 
 use crate::bundle::Precision;
 

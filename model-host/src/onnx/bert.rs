@@ -346,7 +346,7 @@ impl Writer<'_> {
     }
 }
 
-fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+pub(super) fn transposed(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     (0..columns).flat_map(|column| (0..rows).map(move |row| matrix[row * columns + column])).collect()
 }
 

@@ -1,7 +1,7 @@
 //! The written graph, run by the real engine, against a forward pass written out by hand.
 
 use trivium_model_host::engine::{Engine, RtenEngine, TokenBatch};
-use trivium_model_host::onnx::write_bert;
+use trivium_model_host::onnx::{ReadError, read_bert, write_bert};
 
 use crate::support::{TinyBert, hidden_states};
 
@@ -85,4 +85,36 @@ fn a_graph_of_another_width_is_noticed() {
 fn load(bert: &TinyBert, weights: &[u8]) -> RtenEngine {
     let graph = write_bert(weights, &bert.config()).unwrap();
     RtenEngine::load(graph, bert.width, 1).unwrap()
+}
+
+#[test]
+fn weights_are_read_back_out_of_the_graph() {
+    let bert = TinyBert::random(11);
+    let read = read_bert(&write_bert(&bert.safetensors(""), &bert.config()).unwrap()).unwrap();
+    assert_eq!((read.config.num_hidden_layers, read.config.num_attention_heads), (bert.layers, bert.heads));
+    assert_eq!(read.config.layer_norm_eps, 1e-12);
+    for (name, weight) in &read.tensors {
+        let published = &bert.tensors[name];
+        match name.as_str() {
+            // Segment 0 has moved into the positions.
+            "embeddings.token_type_embeddings.weight" => assert!(weight.data.iter().all(|x| *x == 0.0)),
+            "embeddings.position_embeddings.weight" => {
+                let segment = &bert.tensors["embeddings.token_type_embeddings.weight"].data[..bert.width];
+                let sums =
+                    published.data.chunks(bert.width).flat_map(|row| row.iter().zip(segment).map(|(a, b)| a + b));
+                assert!(weight.data.iter().copied().eq(sums));
+            }
+            _ => assert_eq!((&weight.shape, &weight.data), (&published.shape, &published.data), "{name}"),
+        }
+    }
+    assert_eq!(read.tensors.len(), bert.tensors.len());
+}
+
+#[test]
+fn graphs_that_cannot_be_read_back_are_refused() {
+    let bert = TinyBert::random(12);
+    let graph = write_bert(&bert.safetensors(""), &bert.config()).unwrap();
+    assert!(matches!(read_bert(b"not a graph"), Err(ReadError::Malformed(_))));
+    assert!(matches!(read_bert(&[]), Err(ReadError::Missing(_))));
+    assert!(read_bert(&graph[..graph.len() / 2]).is_err());
 }
