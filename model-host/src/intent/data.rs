@@ -1,9 +1,17 @@
 //! Labelled queries: JSON lines (`{"text": ..., "label": ...}`) or CSV with that header.
 
+mod rows;
+
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::Deserialize;
+
+use rows::{BadLine, lines, records};
+
+/// A label with more characters than this is refused: it is likely to be a text.
+const MOST_LABEL_CHARACTERS: usize = 128;
 
 /// One labelled query.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -75,36 +83,39 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>, DataError> {
 
 /// As [`read_examples`], with the optional field `kind`.
 pub fn read_sorted(path: &Path) -> Result<Vec<Sorted>, DataError> {
-    let text = fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
-    let parsed = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("jsonl") => parse_json_lines(&text),
-        Some("csv") => parse_csv(&text),
-        _ => {
-            return Err(DataError::UnknownExtension { path: path.to_owned() });
-        }
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let file = || Ok(BufReader::new(fs::File::open(path).map_err(|source| io_error(path, source))?));
+    let parsed = match extension {
+        Some("jsonl") => parse_json_lines(file()?),
+        Some("csv") => parse_csv(file()?),
+        _ => return Err(DataError::UnknownExtension { path: path.to_owned() }),
     };
-    match parsed {
-        Err((line, reason)) => Err(DataError::Line { path: path.to_owned(), line, reason }),
-        Ok(examples) if examples.is_empty() => Err(DataError::Empty { path: path.to_owned() }),
-        Ok(examples) => Ok(examples),
-    }
+    some_of(path, parsed)
 }
 
 /// Reads queries without labels: a line each, or JSON lines of `{"text": ...}` in a `.jsonl`
 /// file. Blank lines are passed over.
 pub fn read_texts(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = fs::read_to_string(path).map_err(|source| DataError::Io { path: path.to_owned(), source })?;
     let json = path.extension().is_some_and(|extension| extension == "jsonl");
-    let texts: Result<Vec<String>, BadLine> = text
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim().is_empty())
-        .map(|(line, number)| if json { text_of(line, number) } else { Ok(line.trim().to_owned()) })
-        .collect();
-    match texts {
+    let file = fs::File::open(path).map_err(|source| io_error(path, source))?;
+    let mut texts = Vec::new();
+    let parsed = lines(BufReader::new(file), |number, line| {
+        texts.push(if json { text_of(line, number)? } else { line.trim().to_owned() });
+        Ok(())
+    });
+    some_of(path, parsed.map(|()| texts))
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> DataError {
+    DataError::Io { path: path.to_owned(), source }
+}
+
+/// What was parsed, unless a line is bad or there is nothing.
+fn some_of<T>(path: &Path, parsed: Result<Vec<T>, BadLine>) -> Result<Vec<T>, DataError> {
+    match parsed {
         Err((line, reason)) => Err(DataError::Line { path: path.to_owned(), line, reason }),
-        Ok(texts) if texts.is_empty() => Err(DataError::Empty { path: path.to_owned() }),
-        Ok(texts) => Ok(texts),
+        Ok(rows) if rows.is_empty() => Err(DataError::Empty { path: path.to_owned() }),
+        Ok(rows) => Ok(rows),
     }
 }
 
@@ -117,31 +128,23 @@ fn text_of(line: &str, number: u64) -> Result<String, BadLine> {
     if parsed.text.trim().is_empty() { Err((number, "text is empty".to_owned())) } else { Ok(parsed.text) }
 }
 
-/// The number of a line, and what is wrong with it.
-type BadLine = (u64, String);
-
-fn parse_json_lines(text: &str) -> Result<Vec<Sorted>, BadLine> {
-    text.lines()
-        .zip(1..)
-        .filter(|(line, _)| !line.trim().is_empty())
-        .map(|(line, number)| {
-            let line = serde_json::from_str(line).map_err(|e| (number, e.to_string()))?;
-            checked(line, number)
-        })
-        .collect()
+fn parse_json_lines(file: impl BufRead) -> Result<Vec<Sorted>, BadLine> {
+    let mut examples = Vec::new();
+    lines(file, |number, line| {
+        let line = serde_json::from_str(line).map_err(|error| (number, error.to_string()))?;
+        examples.push(checked(line, number)?);
+        Ok(())
+    })?;
+    Ok(examples)
 }
 
-fn parse_csv(text: &str) -> Result<Vec<Sorted>, BadLine> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|e| (1, e.to_string()))?.clone();
+fn parse_csv(file: impl Read) -> Result<Vec<Sorted>, BadLine> {
     let mut examples = Vec::new();
-    for record in reader.records() {
-        let line_of = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
-        let record = record.map_err(|e| (line_of(e.position()), e.to_string()))?;
-        let line = line_of(record.position());
-        let parsed = record.deserialize(Some(&headers)).map_err(|e| (line, e.to_string()))?;
+    records(file, |line, headers, record| {
+        let parsed = record.deserialize(Some(headers)).map_err(|error| (line, error.to_string()))?;
         examples.push(checked(parsed, line)?);
-    }
+        Ok(())
+    })?;
     Ok(examples)
 }
 
@@ -151,8 +154,16 @@ fn checked(line: Line, number: u64) -> Result<Sorted, BadLine> {
             return Err((number, format!("{field} is empty")));
         }
     }
-    let kind = line.kind.filter(|kind| !kind.trim().is_empty());
-    Ok(Sorted { example: Example { text: line.text, label: line.label }, kind })
+    let Line { text, label, kind } = line;
+    if label.chars().count() > MOST_LABEL_CHARACTERS {
+        let shown: String = label.chars().take(20).collect();
+        return Err((number, format!("label {shown:?}... is longer than {MOST_LABEL_CHARACTERS} characters")));
+    }
+    if label.chars().any(char::is_control) || label.trim() != label {
+        return Err((number, format!("label {label:?} has control characters, or white space around it")));
+    }
+    let kind = kind.filter(|kind| !kind.trim().is_empty());
+    Ok(Sorted { example: Example { text, label }, kind })
 }
 
 #[cfg(test)]
@@ -167,8 +178,8 @@ mod tests {
     fn kinds_are_read_where_there_are_any() {
         let far = Sorted { kind: Some("far".to_owned()), ..example("a", "oos") };
         let json = "{\"text\":\"a\",\"label\":\"oos\",\"kind\":\"far\"}\n{\"text\":\"b\",\"label\":\"c\"}";
-        assert_eq!(parse_json_lines(json).unwrap(), [far.clone(), example("b", "c")]);
-        assert_eq!(parse_csv("text,label,kind\na,oos,far\nb,c,\n").unwrap(), [far, example("b", "c")]);
+        assert_eq!(parse_json_lines(json.as_bytes()).unwrap(), [far.clone(), example("b", "c")]);
+        assert_eq!(parse_csv("text,label,kind\na,oos,far\nb,c,\n".as_bytes()).unwrap(), [far, example("b", "c")]);
     }
 
     #[test]
@@ -177,8 +188,8 @@ mod tests {
             "{\"text\":\"hi, you\",\"label\":\"small_talk\"}\n\n{\"text\":\"b\",\"label\":\"c\",\"source\":\"x\"}\n";
         let csv = "label,text\nsmall_talk,\"hi, you\"\nc,b\n";
         let expected = [example("hi, you", "small_talk"), example("b", "c")];
-        assert_eq!(parse_json_lines(json).unwrap(), expected);
-        assert_eq!(parse_csv(csv).unwrap(), expected);
+        assert_eq!(parse_json_lines(json.as_bytes()).unwrap(), expected);
+        assert_eq!(parse_csv(csv.as_bytes()).unwrap(), expected);
     }
 
     #[test]
@@ -188,11 +199,24 @@ mod tests {
             ("{\"text\":\"a\"}", 1),
             ("{\"text\":\" \",\"label\":\"b\"}", 1),
         ] {
-            assert_eq!(parse_json_lines(text).unwrap_err().0, line, "{text}");
+            assert_eq!(parse_json_lines(text.as_bytes()).unwrap_err().0, line, "{text}");
         }
         for (text, line) in [("text,label\na,b\nc\n", 3), ("text,label\na,\n", 2), ("text,intent\na,b\n", 2)] {
-            assert_eq!(parse_csv(text).unwrap_err().0, line, "{text}");
+            assert_eq!(parse_csv(text.as_bytes()).unwrap_err().0, line, "{text}");
         }
+    }
+
+    #[test]
+    fn labels_with_odd_characters_are_refused_by_their_line() {
+        for label in ["a\u{7}b", "two\nlines", " padded", "padded ", &"x".repeat(129)] {
+            let rows =
+                format!("{{\"text\":\"a\",\"label\":\"b\"}}\n{}", serde_json::json!({"text": "c", "label": label}));
+            let (line, reason) = parse_json_lines(rows.as_bytes()).unwrap_err();
+            assert_eq!(line, 2, "{label:?}");
+            assert!(reason.starts_with("label"), "{reason}");
+        }
+        let rows = serde_json::json!({"text": "c", "label": "Grüße & 日本 (2)"}).to_string();
+        assert_eq!(parse_json_lines(rows.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]
