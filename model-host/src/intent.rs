@@ -31,7 +31,7 @@ pub use calibrate::{ReliabilityBin, expected_calibration_error, fit_temperature,
 pub use data::{DataError, Example, Sorted, read_examples, read_sorted, read_texts};
 pub use evaluate::{Confusion, LabelReport, Report, report};
 pub use few_shot::{AddError, AddOptions, Added, FEWEST_EXAMPLES, FewShot, MOST_EXAMPLES, add_intent};
-pub use fit::{FitError, FitOptions, FitProgress, Fitted, ScopeBy, fit};
+pub use fit::{ChosenHead, FitError, FitOptions, FitProgress, Fitted, HeadData, ScopeBy, fit, fit_with};
 pub use head::{Head, HeadError};
 pub use judge::{Judgement, KindReport, evaluate_bundle, judge_bundle};
 pub use out_of_scope::{OutOfScope, ScoreKind, ScoreReport};

@@ -38,12 +38,11 @@ pub struct FineTuned<'a> {
 pub struct AssembleOptions {
     /// Name of the bundle; its version is the next number.
     pub name: ModelId,
-    /// The label of queries outside the scope. It is none of the head's; queries that bear it
-    /// in the training and validation data are what the out-of-scope score is chosen on.
+    /// The label of queries outside the scope.
     pub out_of_scope_label: String,
-    /// The share of validation queries in scope that may be rejected as outside it, above 0
-    /// and at most 0.5.
-    pub false_reject: f32,
+    /// How such queries are told. By a score, the label is none of the head's, and queries that
+    /// bear it in the training and validation data are what the score is chosen on.
+    pub scope_by: ScopeBy,
     /// Threads of one forward pass.
     pub threads: usize,
     /// Whether the new version becomes the one that serves.
@@ -57,7 +56,7 @@ impl AssembleOptions {
         Self {
             name,
             out_of_scope_label: "oos".to_owned(),
-            false_reject: super::DEFAULT_FALSE_REJECT,
+            scope_by: ScopeBy::score(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             promote: true,
         }
@@ -81,12 +80,11 @@ pub fn assemble(
     splits: Splits<'_>,
     mut progress: impl FnMut(FitProgress),
 ) -> Result<Fitted, FitError> {
-    let scope_by = ScopeBy::Score { false_reject: options.false_reject };
-    scope_by.check()?;
+    options.scope_by.check()?;
     if splits.valid.is_none() {
         return Err(FitError::EmptySplit("validation"));
     }
-    let queries = Queries::new(splits, Some(&options.out_of_scope_label))?;
+    let queries = Queries::new(splits, options.scope_by.outside(&options.out_of_scope_label))?;
     check(&tuned, &queries)?;
     let model = registry.next_version(&options.name)?;
     let spec = encoder_spec(&tuned)?;
@@ -94,7 +92,7 @@ pub fn assemble(
     let precision = candidates.report.clone();
     let (graphs, encoder, valid) = candidates.recommended();
     let data = Data::encode(&encoder, &queries, Some(valid), &mut progress)?;
-    let finished = finish(tuned.head, &data, &options.out_of_scope_label, scope_by);
+    let finished = finish(tuned.head, &data, &options.out_of_scope_label, options.scope_by);
 
     let mut intent = finished.spec(IntentEncoder::Own(spec));
     let mut writer = registry.create(model, format!("fine-tuned from {}", tuned.base))?;

@@ -2,7 +2,7 @@
 
 use super::calibrate::fit_temperature;
 use super::evaluate::Report;
-use super::finish::{Data, Encoded, Finished, WriteError, finish};
+use super::finish::{Data, Finished, WriteError, finish};
 use super::regression::{Labelled, Parameters, minimise};
 use super::splits::Queries;
 use super::{DEFAULT_FALSE_REJECT, Head, HeadError, IntentError, Splits, TensorFileError, softmax};
@@ -45,6 +45,14 @@ impl ScopeBy {
     /// By a score, at the usual rate of false rejects.
     pub fn score() -> Self {
         Self::Score { false_reject: DEFAULT_FALSE_REJECT }
+    }
+
+    /// The label whose queries are not learned, given the one of queries outside the scope.
+    pub fn outside(self, label: &str) -> Option<&str> {
+        match self {
+            Self::Score { .. } => Some(label),
+            Self::Label => None,
+        }
     }
 
     pub(super) fn check(self) -> Result<(), FitError> {
@@ -160,16 +168,60 @@ pub fn fit(
     encoder: &Encoder,
     splits: Splits<'_>,
     options: &FitOptions,
+    progress: impl FnMut(FitProgress),
+) -> Result<Fitted, FitError> {
+    fit_with(registry, encoder, splits, options, |data, progress| Ok(choose(data, progress)), progress)
+}
+
+/// What a head is fitted on: vectors of one length, with the number of each one's label.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadData<'a> {
+    /// Vectors of the training queries in scope.
+    pub train: &'a [Vec<f32>],
+    /// Their labels' places in `labels`.
+    pub train_labels: &'a [usize],
+    /// Vectors of the validation queries in scope.
+    pub valid: &'a [Vec<f32>],
+    /// Their labels' places in `labels`.
+    pub valid_labels: &'a [usize],
+    /// The labels, sorted.
+    pub labels: &'a [String],
+}
+
+/// A head that somebody fitted.
+#[derive(Clone, Debug)]
+pub struct ChosenHead {
+    /// One row for each label.
+    pub head: Head,
+    /// The strength of regularisation that won on the validation data.
+    pub l2: f32,
+}
+
+/// As [`fit`], with a head that `choose` makes of the vectors; it is told whom to tell how many
+/// candidates of how many are done.
+///
+/// # Errors
+/// When the splits do not fit each other, the encoder or `choose` fails, or the bundle cannot be
+/// written.
+pub fn fit_with(
+    registry: &Registry,
+    encoder: &Encoder,
+    splits: Splits<'_>,
+    options: &FitOptions,
+    choose: impl FnOnce(&HeadData<'_>, &mut dyn FnMut(usize, usize)) -> Result<ChosenHead, HeadError>,
     mut progress: impl FnMut(FitProgress),
 ) -> Result<Fitted, FitError> {
     options.scope_by.check()?;
-    let outside = match options.scope_by {
-        ScopeBy::Label => None,
-        ScopeBy::Score { .. } => Some(options.out_of_scope_label.as_str()),
-    };
-    let queries = Queries::new(splits, outside)?;
+    let queries = Queries::new(splits, options.scope_by.outside(&options.out_of_scope_label))?;
     let data = Data::encode(encoder, &queries, None, &mut progress)?;
-    let chosen = choose(&data.train, &data.valid, queries.labels.len(), &mut progress);
+    let vectors = HeadData {
+        train: &data.train.vectors,
+        train_labels: &data.train.labels,
+        valid: &data.valid.vectors,
+        valid_labels: &data.valid.labels,
+        labels: &queries.labels,
+    };
+    let chosen = choose(&vectors, &mut |done, total| progress(FitProgress::Fitting { done, total }))?;
     let finished = finish(chosen.head, &data, &options.out_of_scope_label, options.scope_by);
     write(registry, encoder, options, chosen.l2, &finished)
 }
@@ -183,9 +235,10 @@ struct Candidate {
 
 /// Fits one head for each candidate strength, and keeps the one that, with its best
 /// temperature, gives the validation labels the highest likelihood.
-fn choose(train: &Encoded, valid: &Encoded, classes: usize, progress: &mut impl FnMut(FitProgress)) -> Candidate {
-    let data = Labelled { vectors: &train.vectors, labels: &train.labels, classes };
-    let dimension = train.vectors.first().map_or(0, Vec::len);
+fn choose(data: &HeadData<'_>, progress: &mut dyn FnMut(usize, usize)) -> ChosenHead {
+    let valid = (data.valid, data.valid_labels);
+    let data = Labelled { vectors: data.train, labels: data.train_labels, classes: data.labels.len() };
+    let dimension = data.vectors.first().map_or(0, Vec::len);
     let mut parameters = Parameters::zeros(data.classes, dimension);
     let mut best: Option<Candidate> = None;
     for (index, l2) in L2_CANDIDATES.into_iter().enumerate() {
@@ -194,16 +247,17 @@ fn choose(train: &Encoded, valid: &Encoded, classes: usize, progress: &mut impl 
         if best.as_ref().is_none_or(|best| candidate.loss < best.loss) {
             best = Some(candidate);
         }
-        progress(FitProgress::Fitting { done: index + 1, total: L2_CANDIDATES.len() });
+        progress(index + 1, L2_CANDIDATES.len());
     }
-    best.unwrap_or_else(|| judged(parameters.to_head(), 0.0, valid))
+    let best = best.unwrap_or_else(|| judged(parameters.to_head(), 0.0, valid));
+    ChosenHead { head: best.head, l2: best.l2 }
 }
 
-fn judged(head: Head, l2: f32, valid: &Encoded) -> Candidate {
-    let logits: Vec<Vec<f32>> = valid.vectors.iter().map(|v| head.logits(v)).collect();
-    let temperature = fit_temperature(&logits, &valid.labels);
+fn judged(head: Head, l2: f32, (vectors, labels): (&[Vec<f32>], &[usize])) -> Candidate {
+    let logits: Vec<Vec<f32>> = vectors.iter().map(|v| head.logits(v)).collect();
+    let temperature = fit_temperature(&logits, labels);
     let scaled = |row: &Vec<f32>| softmax(&row.iter().map(|x| x / temperature).collect::<Vec<f32>>());
-    let loss = logits.iter().zip(&valid.labels).map(|(row, &label)| -scaled(row)[label].max(1e-12).ln()).sum();
+    let loss = logits.iter().zip(labels).map(|(row, &label)| -scaled(row)[label].max(1e-12).ln()).sum();
     Candidate { head, l2, loss }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use trivium_model_host::bundle::{ModelSpec, Precision, PrecisionChoice};
 use trivium_model_host::encoder::Encoder;
 use trivium_model_host::intent::{
-    AssembleOptions, FineTuned, FitError, Head, IntentModel, ScoreKind, Splits, assemble, evaluate_bundle,
+    AssembleOptions, FineTuned, FitError, Head, IntentModel, ScopeBy, ScoreKind, Splits, assemble, evaluate_bundle,
 };
 
 use crate::support::TinyModels;
@@ -131,7 +131,7 @@ fn parts_that_do_not_fit_are_refused_and_leave_nothing() {
     let error = given(Splits { valid: None, ..data.splits() }, &options());
     assert!(matches!(error, FitError::EmptySplit("validation")), "{error}");
     for false_reject in [0.0, 0.6, f32::NAN] {
-        let error = given(data.splits(), &AssembleOptions { false_reject, ..options() });
+        let error = given(data.splits(), &AssembleOptions { scope_by: ScopeBy::Score { false_reject }, ..options() });
         assert!(matches!(error, FitError::FalseReject(_)), "{error}");
     }
     assert!(!models.folder.path().join("intents").exists());
