@@ -29,6 +29,7 @@ fn only_the_edge_of_a_service_names_tonic() {
         refuse(service, &["tonic"], edge);
     }
     refuse("ranking", &["tonic", "tokio"], |_| false);
+    refuse("model-host/train", &["tonic", "tokio"], |_| false);
 }
 
 #[test]
@@ -39,7 +40,9 @@ fn only_one_place_names_each_engine() {
         |path| path.starts_with("vector"),
     );
     refuse("retriever", &["tantivy"], |path| path.starts_with("lexical"));
-    refuse("model-host", &["rten", "rten_tensor"], |path| path.starts_with("engine"));
+    let engine = ["rten", "rten_tensor", "rten_gemm", "rten_simd", "rten_vecmath"];
+    refuse("model-host", &engine, |path| path.starts_with("engine"));
+    refuse("model-host/train", &engine, |path| path == "kernels.rs");
     for other in ["router", "ranking", "service-kit"] {
         refuse(other, &["lance", "tantivy", "rten"], |_| false);
     }
@@ -47,7 +50,7 @@ fn only_one_place_names_each_engine() {
 
 #[test]
 fn every_crate_forbids_unsafe_code() {
-    for member in ["proto", "service-kit", "ranking", "model-host", "retriever", "router"] {
+    for member in ["proto", "service-kit", "ranking", "model-host", "model-host/train", "retriever", "router"] {
         let lib = read(&root().join(member).join("src/lib.rs"));
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{member} does not forbid unsafe code");
     }
