@@ -25,8 +25,8 @@ build: setup ## Build the binary
 encoder: build ## Fetch the encoder, if it is not there yet
 	$(TRIVIUM) models pull minilm
 
-intents: encoder ## Fit the intent model on the labelled queries, if there is none yet
-	$(TRIVIUM) intents fit --if-absent \
+intents: encoder ## Fine-tune the intent model on the labelled queries, if there is none yet
+	$(TRIVIUM) intents finetune --if-absent --oos-label out_of_scope --learn-oos --epochs 8 --batch 32 \
 	  --train $(INTENTS)/train.jsonl --valid $(INTENTS)/valid.jsonl --test $(INTENTS)/test.jsonl
 
 demo: intents ## Start everything and ask one question for each road (ONCE=1 stops it at the end)

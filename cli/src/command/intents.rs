@@ -1,7 +1,8 @@
-//! `trivium intents`: fitting the intent model on labelled queries, and judging it.
+//! `trivium intents`: training the intent model on labelled queries, and judging it.
 
 mod add;
 mod eval;
+mod finetune;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ use crate::{args::ModelsDir, output, render::table::table};
 pub enum Command {
     /// Fit a model on labelled queries, and let it serve from the next start on
     Fit(FitArgs),
+    /// Train the encoder together with a head on labelled queries
+    Finetune(Box<finetune::Args>),
     /// Judge a model on labelled queries
     Eval(eval::Args),
     /// Add an intent from a few examples, without training
@@ -60,6 +63,7 @@ pub struct FitArgs {
 pub async fn run(command: Command) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || match command {
         Command::Fit(args) => run_fit(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Eval(args) => eval::run(&args),
         Command::Add(args) => add::run(&args),
     })
