@@ -31,7 +31,7 @@ pub enum Command {
     /// Work with routes files
     #[command(subcommand)]
     Routes(routes::Command),
-    /// Fetch and list models
+    /// Fetch, list, promote and compare models
     #[command(subcommand)]
     Models(models::Command),
     /// Fit and judge intent models
@@ -120,6 +120,15 @@ mod tests {
             "trivium routes check routes.toml",
             "trivium models list --json",
             "trivium models pull minilm --from folder --force",
+            "trivium models add bge --onnx m.onnx --tokenizer t.json --pooling cls --query-prefix q: --max-tokens 512",
+            "trivium models add ms-marco --cross-encoder --onnx m.onnx --tokenizer t.json",
+            "trivium models promote intents 2 --force --router http://127.0.0.1:1",
+            "trivium models rollback intents",
+            "trivium models shadow intents 2 --share 0.1",
+            "trivium models shadow intents --json",
+            "trivium models shadow intents --off",
+            "trivium models load minilm 2",
+            "trivium models unload minilm 1",
             "trivium intents fit --train a.jsonl --valid b.jsonl --test c.jsonl --name intents",
             "trivium intents eval --name intents --test c.jsonl --json",
             "trivium collections list --json",

@@ -7,7 +7,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use trivium_proto::{
-    model::v1::{EmbedRequest, EmbedResponse, ListModelsRequest, Model, model_service_client::ModelServiceClient},
+    model::v1::{
+        EmbedRequest, EmbedResponse, ListModelsRequest, LoadModelRequest, Model, ModelRef, PromoteModelRequest,
+        PromoteModelResponse, RollbackModelRequest, RollbackModelResponse, ShadowModelRequest, ShadowReport,
+        UnloadModelRequest, model_service_client::ModelServiceClient,
+    },
     retriever::v1::{
         CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
         DeleteTagRequest, GetCollectionRequest, ListCollectionsRequest, ListSnapshotsRequest, PurgeDocumentsRequest,
@@ -15,8 +19,8 @@ use trivium_proto::{
         UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
-        QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
-        router_service_client::RouterServiceClient,
+        CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
+        RouteRequest, RouteResponse, router_service_client::RouterServiceClient,
     },
 };
 use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
@@ -59,6 +63,11 @@ impl Router {
     /// The decision alone.
     pub async fn route(&self, message: RouteRequest) -> Result<RouteResponse, Error> {
         answer(self.0.clone().route(request(message)).await)
+    }
+
+    /// Where the labels of an intent model and the router's policy differ.
+    pub async fn check_labels(&self, message: CheckLabelsRequest) -> Result<CheckLabelsResponse, Error> {
+        answer(self.0.clone().check_labels(request(message)).await)
     }
 
     /// The answer, whole.
@@ -184,4 +193,35 @@ impl ModelHost {
     pub async fn models(&self) -> Result<Vec<Model>, Error> {
         Ok(answer(self.0.clone().list_models(request(ListModelsRequest {})).await)?.models)
     }
+
+    /// Loads a version beside those that serve.
+    pub async fn load(&self, name: &str, version: &str) -> Result<Option<Model>, Error> {
+        let message = LoadModelRequest { model: Some(version_of(name, version)) };
+        Ok(answer(self.0.clone().load_model(request(message)).await)?.model)
+    }
+
+    /// Lets go of a version; says whether it was loaded.
+    pub async fn unload(&self, name: &str, version: &str) -> Result<bool, Error> {
+        let message = UnloadModelRequest { model: Some(version_of(name, version)) };
+        Ok(answer(self.0.clone().unload_model(request(message)).await)?.unloaded)
+    }
+
+    /// Makes a version serve.
+    pub async fn promote(&self, model: ModelRef) -> Result<PromoteModelResponse, Error> {
+        answer(self.0.clone().promote_model(request(PromoteModelRequest { model: Some(model) })).await)
+    }
+
+    /// Makes the version before serve.
+    pub async fn rollback(&self, name: String) -> Result<RollbackModelResponse, Error> {
+        answer(self.0.clone().rollback_model(request(RollbackModelRequest { name })).await)
+    }
+
+    /// Sets, ends or reports the shadow of the intent model.
+    pub async fn shadow(&self, message: ShadowModelRequest) -> Result<Option<ShadowReport>, Error> {
+        Ok(answer(self.0.clone().shadow_model(request(message)).await)?.report)
+    }
+}
+
+fn version_of(name: &str, version: &str) -> ModelRef {
+    ModelRef { name: name.to_owned(), version: version.to_owned() }
 }

@@ -127,7 +127,7 @@ mod tests {
         let table = [
             ("[router]\ncollections = []\n", "router.collections"),
             ("[retriever]\ncandidates = 0\n", "retriever.candidates"),
-            ("[model_host]\nengine_threads = 0\n", "model_host.engine_threads"),
+            ("[model_host]\nbatch_tokens = 0\n", "model_host.batch_tokens"),
             ("[telemetry]\nlog = \"a=b=c\"\n", "telemetry.log"),
             ("[server]\nport = 1\n", "server"),
         ];

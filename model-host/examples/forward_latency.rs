@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
+use trivium_model_host::batcher::BatchModel;
 use trivium_model_host::bundle::{BundleError, Registry, default_models_dir};
 use trivium_model_host::encoder::Encoder;
-use trivium_model_host::engine::{Engine, TokenBatch};
+use trivium_model_host::engine::{Threads, TokenBatch};
 
 const SHAPES: [(usize, usize); 5] = [(1, 12), (1, 32), (1, 128), (8, 12), (8, 32)];
 const WARM_UP: usize = 20;
@@ -19,27 +20,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("texts x tokens  threads   p50 ms   p99 ms");
     for (texts, tokens) in SHAPES {
         for threads in [1, 2] {
-            for engine in encoder.engines(1, threads) {
-                let times = measure(&*engine, texts, tokens)?;
-                println!(
-                    "{texts:>5} x {tokens:<6}  {threads:>7}  {:>7.2}  {:>7.2}",
-                    milliseconds(times[RUNS / 2]),
-                    milliseconds(times[RUNS * 99 / 100]),
-                );
-            }
+            let times = measure(&encoder, texts, tokens, &Threads::new(threads))?;
+            println!(
+                "{texts:>5} x {tokens:<6}  {threads:>7}  {:>7.2}  {:>7.2}",
+                milliseconds(times[RUNS / 2]),
+                milliseconds(times[RUNS * 99 / 100]),
+            );
         }
     }
     Ok(())
 }
 
 /// The times of [`RUNS`] passes, sorted.
-fn measure(engine: &dyn Engine, texts: usize, tokens: usize) -> Result<Vec<Duration>, Box<dyn std::error::Error>> {
+fn measure(
+    encoder: &Encoder,
+    texts: usize,
+    tokens: usize,
+    threads: &Threads,
+) -> Result<Vec<Duration>, Box<dyn std::error::Error>> {
     let ids: Vec<u32> = (0..tokens as u32).map(|i| 2000 + i).collect();
     let batch = TokenBatch::new(std::iter::repeat_n(&ids[..], texts));
     let mut times = Vec::with_capacity(RUNS);
     for run in 0..WARM_UP + RUNS {
         let start = Instant::now();
-        engine.forward(&batch)?;
+        encoder.run(&batch, threads)?;
         if run >= WARM_UP {
             times.push(start.elapsed());
         }

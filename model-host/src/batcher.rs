@@ -1,30 +1,83 @@
-//! The worker threads that run batches, and the bounded queue in front of them.
+//! The threads that run batches of every model, and the bounded queues in front of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::batch::{Entry, Formed, Lane, Limits, Queue, Serves};
-use crate::bundle::EncoderSpec;
-use crate::engine::{Engine, EngineError, TokenBatch};
-use crate::pooling::pool;
+use crate::batch::{Caller, Cores, Entry, Job, Lane, Limits, ModelKey, Next, Schedule};
+use crate::engine::{EngineError, Threads, TokenBatch};
 use crate::tokenize::Tokens;
 use crate::trace::{self, RequestTrace};
 
-/// Runs an encoder's forward passes on threads of its own. Dropping it stops the threads;
-/// texts that still wait then fail with [`BatchError::Stopped`].
+/// What runs a batch: a loaded model.
+pub trait BatchModel: Send + Sync {
+    /// Runs one batch on `threads`, and gives one vector for each row.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn run(&self, batch: &TokenBatch, threads: &Threads) -> Result<Vec<Vec<f32>>, EngineError>;
+}
+
+/// The threads that run forward passes. All models of a host share them, so that they
+/// never ask for more than the machine has. Dropping it stops the threads.
 pub struct Batcher {
     shared: Arc<Shared>,
     workers: Vec<thread::JoinHandle<()>>,
 }
 
+/// One model's place before the threads. Dropping it takes the model away: texts that still
+/// wait then fail with [`BatchError::Stopped`], and a batch that runs ends in peace.
+pub struct ModelQueue {
+    batcher: Arc<Batcher>,
+    key: ModelKey,
+    model: Arc<dyn BatchModel>,
+    counters: Arc<Counters>,
+}
+
+/// What a model has done since it was loaded.
+#[derive(Debug, Default)]
+pub struct Counters {
+    texts: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Counters {
+    /// Texts that were computed.
+    pub fn texts(&self) -> u64 {
+        self.texts.load(Ordering::Relaxed)
+    }
+
+    /// Texts that were refused, expired, or failed in the engine.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+}
+
+/// The texts of one request, and how they are to be run.
+pub struct Submission {
+    /// The texts.
+    pub texts: Vec<Tokens>,
+    /// Where they wait.
+    pub lane: Lane,
+    /// When nobody waits for them any more.
+    pub deadline: Option<Instant>,
+    /// Who sent them.
+    pub caller: Caller,
+    /// False when the request sends texts to another model at the same time, so that they
+    /// run side by side on one core each.
+    pub may_widen: bool,
+    /// Gets the spans of the steps.
+    pub trace: RequestTrace,
+}
+
 /// A text's vector, and how long it took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encoded {
-    /// The pooled vector.
+    /// What the model gave for the text.
     pub vector: Vec<f32>,
     /// Time from submission to the start of the batch.
     pub queued: Duration,
@@ -59,6 +112,9 @@ pub struct Pending {
 
 impl Pending {
     /// Waits for all vectors, in the order of the texts.
+    ///
+    /// # Errors
+    /// That of the first text that failed.
     pub async fn wait(self) -> Result<Vec<Encoded>, BatchError> {
         let mut encoded = Vec::with_capacity(self.replies.len());
         for reply in self.replies {
@@ -69,57 +125,31 @@ impl Pending {
 }
 
 impl Batcher {
-    /// Starts one thread for each of `engines`. With more than one, the first is kept for
-    /// queries, so that none ever waits for a batch of bulk work to end.
-    pub fn start(engines: Vec<Box<dyn Engine>>, spec: &EncoderSpec, limits: Limits) -> std::io::Result<Self> {
+    /// Starts the threads: as many as may run batches when queries come upon bulk work,
+    /// which is one for each lane of each core.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn start(cores: Cores) -> std::io::Result<Arc<Self>> {
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { queue: Queue::new(limits), stopped: false }),
+            state: Mutex::new(State { schedule: Schedule::new(cores), stopped: false }),
             work_arrived: Condvar::new(),
         });
+        let wide = Threads::new(cores.lone_query_threads.max(1));
         let mut batcher = Self { shared, workers: Vec::new() };
-        let several = engines.len() > 1;
-        for (index, engine) in engines.into_iter().enumerate() {
-            let worker = Worker {
-                shared: Arc::clone(&batcher.shared),
-                engine,
-                spec: spec.clone(),
-                serves: if several && index == 0 { Serves::Queries } else { Serves::Everything },
-            };
-            let name = format!("encoder-{index}");
-            let thread = thread::Builder::new().name(name).spawn(|| worker.run())?;
+        for index in 0..2 * cores.batches.max(1) {
+            let shared = Arc::clone(&batcher.shared);
+            let worker = Worker { shared, narrow: Threads::new(1), wide: wide.clone() };
+            let thread = thread::Builder::new().name(format!("engine-{index}")).spawn(|| worker.run())?;
             batcher.workers.push(thread);
         }
-        Ok(batcher)
+        Ok(Arc::new(batcher))
     }
 
-    /// Queues the texts of one request: all of them, or none.
-    pub fn submit(
-        &self,
-        texts: Vec<Tokens>,
-        lane: Lane,
-        deadline: Option<Instant>,
-        trace: RequestTrace,
-    ) -> Result<Pending, BatchError> {
-        let trace = Arc::new(trace);
-        let submitted = Instant::now();
-        let (entries, replies) = texts
-            .into_iter()
-            .map(|tokens| {
-                let (reply, receiver) = oneshot::channel();
-                let work = Work { ids: tokens.ids, submitted, trace: Arc::clone(&trace), reply };
-                let entry = Entry { tokens: work.ids.len(), deadline, work };
-                (entry, receiver)
-            })
-            .unzip();
-        let pushed = self.shared.lock().queue.push(lane, entries);
-        pushed.map_err(|full| BatchError::Overloaded { capacity: full.capacity })?;
-        self.shared.work_arrived.notify_all();
-        Ok(Pending { replies })
-    }
-
-    /// How many texts wait.
-    pub fn waiting(&self) -> usize {
-        self.shared.lock().queue.len()
+    /// Gives a model its place.
+    pub fn register(self: &Arc<Self>, model: Arc<dyn BatchModel>, limits: Limits) -> ModelQueue {
+        let key = self.shared.lock().schedule.add(limits);
+        ModelQueue { batcher: Arc::clone(self), key, model, counters: Arc::new(Counters::default()) }
     }
 }
 
@@ -132,7 +162,58 @@ impl Drop for Batcher {
             let _ = worker.join();
         }
         // Nobody will form a batch again: dropping what waits tells its callers so.
-        self.shared.lock().queue.clear();
+        self.shared.lock().schedule.clear();
+    }
+}
+
+impl ModelQueue {
+    /// Queues the texts of one request: all of them, or none.
+    ///
+    /// # Errors
+    /// When the lane has no room for them.
+    pub fn submit(&self, submission: Submission) -> Result<Pending, BatchError> {
+        let Submission { texts, lane, deadline, caller, may_widen, trace } = submission;
+        let trace = Arc::new(trace);
+        let submitted = Instant::now();
+        let count = texts.len() as u64;
+        let (entries, replies) = texts
+            .into_iter()
+            .map(|tokens| {
+                let (reply, receiver) = oneshot::channel();
+                let work = Work {
+                    tokens,
+                    submitted,
+                    trace: Arc::clone(&trace),
+                    model: Arc::clone(&self.model),
+                    counters: Arc::clone(&self.counters),
+                    reply,
+                };
+                (Entry { tokens: work.tokens.ids.len(), deadline, may_widen, work }, receiver)
+            })
+            .unzip();
+        let pushed = self.batcher.shared.lock().schedule.push(self.key, lane, caller, entries);
+        pushed.map_err(|full| {
+            self.counters.errors.fetch_add(count, Ordering::Relaxed);
+            BatchError::Overloaded { capacity: full.capacity }
+        })?;
+        self.batcher.shared.work_arrived.notify_one();
+        Ok(Pending { replies })
+    }
+
+    /// How many texts wait.
+    pub fn waiting(&self) -> usize {
+        self.batcher.shared.lock().schedule.waiting(self.key)
+    }
+
+    /// What the model has done.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+impl Drop for ModelQueue {
+    fn drop(&mut self) {
+        self.batcher.shared.lock().schedule.remove(self.key);
     }
 }
 
@@ -142,7 +223,7 @@ struct Shared {
 }
 
 struct State {
-    queue: Queue<Work>,
+    schedule: Schedule<Work>,
     stopped: bool,
 }
 
@@ -155,83 +236,104 @@ impl Shared {
 
 /// One text on its way through the queue.
 struct Work {
-    ids: Vec<u32>,
+    tokens: Tokens,
     submitted: Instant,
     trace: Arc<RequestTrace>,
+    model: Arc<dyn BatchModel>,
+    counters: Arc<Counters>,
     reply: oneshot::Sender<Result<Encoded, BatchError>>,
+}
+
+impl Work {
+    /// Ends the text's spans, then answers, so that they are over before their parent is.
+    fn answer(self, result: Result<Encoded, BatchError>) {
+        let counter = if result.is_ok() { &self.counters.texts } else { &self.counters.errors };
+        counter.fetch_add(1, Ordering::Relaxed);
+        drop(self.trace);
+        // The caller may have left meanwhile, which is its right.
+        let _ = self.reply.send(result);
+    }
 }
 
 struct Worker {
     shared: Arc<Shared>,
-    engine: Box<dyn Engine>,
-    spec: EncoderSpec,
-    serves: Serves,
+    narrow: Threads,
+    wide: Threads,
 }
 
 impl Worker {
     fn run(self) {
-        while let Some(formed) = self.next() {
-            for entry in formed.expired {
-                answer(entry.work, Err(BatchError::Expired));
+        while let Some(next) = self.next() {
+            for entry in next.expired {
+                entry.work.answer(Err(BatchError::Expired));
             }
-            if !formed.batch.is_empty() {
-                self.run_batch(formed.batch.into_iter().map(|e| e.work).collect());
+            if let Some(job) = next.job {
+                self.run_job(job);
             }
         }
     }
 
     /// Waits for work; `None` when the batcher stops.
-    fn next(&self) -> Option<Formed<Work>> {
+    fn next(&self) -> Option<Next<Work>> {
         let mut state = self.shared.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            let abandoned = |work: &Work| work.reply.is_closed();
-            let formed = state.queue.form(Instant::now(), self.serves, abandoned);
-            if !formed.batch.is_empty() || !formed.expired.is_empty() {
-                return Some(formed);
+            let next = state.schedule.next(Instant::now(), |work| work.reply.is_closed());
+            if next.job.is_some() || !next.expired.is_empty() {
+                // One thread is woken for each request; it wakes another when it leaves work.
+                if state.schedule.may_start() {
+                    self.shared.work_arrived.notify_one();
+                }
+                return Some(next);
             }
             state = self.shared.work_arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn run_batch(&self, works: Vec<Work>) {
+    fn run_job(&self, job: Job<Work>) {
+        let Job { model: key, lane, threads, batch } = job;
+        let works: Vec<Work> = batch.into_iter().map(|entry| entry.work).collect();
         let started = Instant::now();
-        let batch = TokenBatch::new(works.iter().map(|work| work.ids.as_slice()));
-        let members: Vec<&RequestTrace> = works.iter().map(|work| &*work.trace).collect();
-        let span = trace::start_batch(&members, batch.rows(), batch.columns());
-        // An engine that panics fails its batch; the thread and the service live on.
-        let vectors = catch_unwind(AssertUnwindSafe(|| self.forward(&batch)))
-            .unwrap_or_else(|_| Err(EngineError::Run("the engine panicked".to_owned())));
+        let batch = TokenBatch::of(works.iter().map(|work| &work.tokens));
+        let vectors = self.forward(&works, &batch, threads);
         let forward = started.elapsed();
-        drop(span);
+        let mut state = self.shared.lock();
+        // Before the answers: whoever sends one query after the other finds the machine idle.
+        state.schedule.finished(lane, threads);
+        if threads == 1 {
+            state.schedule.observe(key, batch.rows() * batch.columns(), forward);
+        }
+        drop(state);
         match vectors {
             Ok(vectors) => {
                 for (work, vector) in works.into_iter().zip(vectors) {
                     let queued = started.duration_since(work.submitted);
-                    let encoded = Encoded { vector, queued, forward };
-                    answer(work, Ok(encoded));
+                    work.answer(Ok(Encoded { vector, queued, forward }));
                 }
             }
             Err(error) => {
                 tracing::error!(%error, texts = works.len(), "batch failed");
                 for work in works {
-                    answer(work, Err(error.clone().into()));
+                    work.answer(Err(error.clone().into()));
                 }
             }
         }
     }
 
-    fn forward(&self, batch: &TokenBatch) -> Result<Vec<Vec<f32>>, EngineError> {
-        let hidden = self.engine.forward(batch)?;
-        Ok(pool(&hidden, batch.lengths(), &self.spec))
+    fn forward(&self, works: &[Work], batch: &TokenBatch, threads: usize) -> Result<Vec<Vec<f32>>, EngineError> {
+        // A batch has at least one text, and all its texts are for one model.
+        let Some(first) = works.first() else { return Ok(Vec::new()) };
+        let members: Vec<&RequestTrace> = works.iter().map(|work| &*work.trace).collect();
+        let _span = trace::start_batch(&members, batch.rows(), batch.columns());
+        let threads = if threads == 1 { &self.narrow } else { &self.wide };
+        // An engine that panics fails its batch; the thread and the service live on.
+        let vectors = catch_unwind(AssertUnwindSafe(|| first.model.run(batch, threads)))
+            .unwrap_or_else(|_| Err(EngineError::Run("the engine panicked".to_owned())))?;
+        match vectors.len() == batch.rows() {
+            true => Ok(vectors),
+            false => Err(EngineError::Run(format!("{} vectors for {} texts", vectors.len(), batch.rows()))),
+        }
     }
-}
-
-/// Ends the text's spans, then answers, so that they are over before their parent is.
-fn answer(work: Work, result: Result<Encoded, BatchError>) {
-    drop(work.trace);
-    // The caller may have left meanwhile, which is its right.
-    let _ = work.reply.send(result);
 }

@@ -15,9 +15,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use alias::ShadowAlias;
 pub use files::sha256_hex;
 pub use manifest::{
-    EncoderSpec, FORMAT, FileEntry, IntentEncoder, IntentSpec, Manifest, ModelSpec, OLDEST_FORMAT, Pooling, Prefixes,
+    CrossEncoderSpec, EncoderSpec, FORMAT, FileEntry, IntentEncoder, IntentSpec, Manifest, ModelSpec, OLDEST_FORMAT,
+    Pooling, Prefixes,
 };
 pub use precision::{LARGEST_INT8_LOSS_POINTS, Precision, PrecisionChoice, PrecisionReport};
 pub use registry::{Bundle, BundleSummary, Registry, default_models_dir};

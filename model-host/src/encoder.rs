@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::batcher::BatchModel;
 use crate::bundle::{
     Bundle, BundleError, EncoderSpec, GRAPH_FILE, INT8_GRAPH_FILE, ModelRef, Precision, PrecisionChoice, TOKENIZER_FILE,
 };
-use crate::engine::{Engine, EngineError, RtenEngine, TokenBatch};
+use crate::engine::{Engine, EngineError, RtenEngine, Threads, TokenBatch};
 use crate::pooling::pool;
 use crate::tokenize::{TokenizeError, Tokenizer, Tokens};
 
@@ -120,11 +121,6 @@ impl Encoder {
         &self.tokenizer
     }
 
-    /// `count` engines over these weights, each with `threads` threads.
-    pub fn engines(&self, count: usize, threads: usize) -> Vec<Box<dyn Engine>> {
-        (0..count).map(|_| Box::new(self.engine.sibling(threads)) as Box<dyn Engine>).collect()
-    }
-
     /// Encodes many queries on this thread, in batches of similar length; for fitting and
     /// evaluation, outside the service. `progress` is told how many texts are done.
     pub fn embed_all(&self, texts: &[&str], mut progress: impl FnMut(usize)) -> Result<Vec<Vec<f32>>, EncoderError> {
@@ -165,6 +161,13 @@ pub(crate) struct EncoderParts {
     pub(crate) precision: Precision,
     /// The ONNX file in that precision.
     pub(crate) graph: Vec<u8>,
+}
+
+impl BatchModel for Encoder {
+    fn run(&self, batch: &TokenBatch, threads: &Threads) -> Result<Vec<Vec<f32>>, EngineError> {
+        let hidden = self.engine.forward_on(batch, threads)?;
+        Ok(pool(&hidden, batch.lengths(), &self.spec))
+    }
 }
 
 fn tokenizer_error(model: &ModelRef, source: TokenizeError) -> EncoderError {

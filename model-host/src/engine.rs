@@ -2,12 +2,16 @@
 
 mod rten;
 
-pub use self::rten::RtenEngine;
+use crate::tokenize::Tokens;
 
-/// Runs forward passes. One engine serves one thread at a time; engines of one model
-/// share its weights.
-pub trait Engine: Send {
+pub use self::rten::{RtenEngine, Threads};
+
+/// Runs forward passes of one graph. Several threads may use it at the same time.
+pub trait Engine: Send + Sync {
     /// Runs one batch and gives the last hidden state of every token.
+    ///
+    /// # Errors
+    /// When the graph fails, or gives something else than hidden states.
     fn forward(&self, batch: &TokenBatch) -> Result<HiddenStates, EngineError>;
 }
 
@@ -23,11 +27,11 @@ pub enum EngineError {
     /// The engine failed on a batch.
     #[error("the forward pass failed: {0}")]
     Run(String),
-    /// The graph's output has not the shape of hidden states.
+    /// The graph's output has not the shape that it should have.
     #[error("the forward pass gave shape {found:?}, expected {expected:?}")]
     WrongShape {
-        /// Batch, sequence and width asked for.
-        expected: [usize; 3],
+        /// What was asked for: batch, sequence and width, or batch and width.
+        expected: Vec<usize>,
         /// What came back.
         found: Vec<usize>,
     },
@@ -41,6 +45,7 @@ pub enum EngineError {
 pub struct TokenBatch {
     ids: Vec<i32>,
     mask: Vec<i32>,
+    types: Vec<i32>,
     lengths: Vec<usize>,
     columns: usize,
 }
@@ -48,15 +53,27 @@ pub struct TokenBatch {
 impl TokenBatch {
     /// Pads `texts` on the right.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        let texts: Vec<&[u32]> = texts.into_iter().collect();
-        let columns = texts.iter().map(|ids| ids.len()).max().unwrap_or(0);
+        Self::padded(texts.into_iter().map(|ids| (ids, 0)).collect())
+    }
+
+    /// Pads tokenized texts on the right. Of a pair, the second text has type 1.
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a Tokens>) -> Self {
+        Self::padded(texts.into_iter().map(|tokens| (&tokens.ids[..], tokens.second_tokens)).collect())
+    }
+
+    /// Each text comes with the number of tokens at its end that belong to its second part.
+    fn padded(texts: Vec<(&[u32], usize)>) -> Self {
+        let columns = texts.iter().map(|(ids, _)| ids.len()).max().unwrap_or(0);
         let mut batch = Self {
             ids: Vec::with_capacity(texts.len() * columns),
             mask: Vec::with_capacity(texts.len() * columns),
-            lengths: texts.iter().map(|ids| ids.len()).collect(),
+            types: Vec::with_capacity(texts.len() * columns),
+            lengths: texts.iter().map(|(ids, _)| ids.len()).collect(),
             columns,
         };
-        for ids in texts {
+        for (ids, second_tokens) in texts {
+            batch.types.resize(batch.types.len() + ids.len().saturating_sub(second_tokens), 0);
+            batch.types.resize(batch.ids.len() + ids.len(), 1);
             // Ids come from a vocabulary, which is far smaller than what an i32 holds; one
             // that is not would be refused by the graph's own bounds check.
             let known = ids.iter().map(|&id| i32::try_from(id).unwrap_or(i32::MAX));
@@ -65,6 +82,7 @@ impl TokenBatch {
             // The mask hides padding, so that any id of the vocabulary will do.
             batch.ids.resize(batch.ids.len() + columns - ids.len(), 0);
             batch.mask.resize(batch.ids.len(), 0);
+            batch.types.resize(batch.ids.len(), 0);
         }
         batch
     }
@@ -77,6 +95,11 @@ impl TokenBatch {
     /// 1 for a token, 0 for padding, `[rows, columns]`.
     pub fn mask(&self) -> &[i32] {
         &self.mask
+    }
+
+    /// 1 for the tokens of a pair's second text, 0 for all others, `[rows, columns]`.
+    pub fn types(&self) -> &[i32] {
+        &self.types
     }
 
     /// Tokens of each text, padding left out.
@@ -123,8 +146,17 @@ mod tests {
         let batch = TokenBatch::new([&[7, 8, 9][..], &[5][..]]);
         assert_eq!(batch.ids(), [7, 8, 9, 5, 0, 0]);
         assert_eq!(batch.mask(), [1, 1, 1, 1, 0, 0]);
+        assert_eq!(batch.types(), [0; 6]);
         assert_eq!(batch.lengths(), [3, 1]);
         assert_eq!((batch.rows(), batch.columns()), (2, 3));
+    }
+
+    #[test]
+    fn the_second_text_of_a_pair_has_a_type_of_its_own() {
+        let pair = |ids: &[u32], second_tokens| Tokens { ids: ids.to_vec(), second_tokens, truncated: false };
+        let batch = TokenBatch::of([&pair(&[7, 8, 9, 6], 2), &pair(&[5, 4], 1)]);
+        assert_eq!(batch.types(), [0, 0, 1, 1, 0, 1, 0, 0]);
+        assert_eq!(batch.mask(), [1, 1, 1, 1, 1, 1, 0, 0]);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use trivium_proto::model::v1 as proto;
 use trivium_proto::model::v1::model_service_server::{ModelService, ModelServiceServer};
-use trivium_service_kit::{Deadline, Error, Reason};
+use trivium_service_kit::{Connection, Deadline, Error, Reason};
 
-use crate::service::ModelHost;
+use crate::batch::Caller;
+use crate::service::{ModelHost, Waits};
 
 /// The full name of the gRPC service, for health checks.
 pub const SERVICE_NAME: &str = "trivium.model.v1.ModelService";
@@ -32,14 +33,14 @@ impl ModelService for Edge {
         &self,
         request: Request<proto::AnalyzeRequest>,
     ) -> Result<Response<proto::AnalyzeResponse>, Status> {
-        let deadline = Deadline::of(&request);
-        let analysis = self.host.analyze(request.into_inner(), deadline.at().into_std()).await?;
+        let waits = waits(&request);
+        let analysis = self.host.analyze(request.into_inner(), waits).await?;
         Ok(Response::new(analysis))
     }
 
     async fn embed(&self, request: Request<proto::EmbedRequest>) -> Result<Response<proto::EmbedResponse>, Status> {
-        let deadline = Deadline::of(&request);
-        let embedded = self.host.embed(request.into_inner(), deadline.at().into_std()).await?;
+        let waits = waits(&request);
+        let embedded = self.host.embed(request.into_inner(), waits).await?;
         Ok(Response::new(embedded))
     }
 
@@ -61,13 +62,69 @@ impl ModelService for Edge {
         Ok(Response::new(events.map(|event| event.map_err(Status::from)).boxed()))
     }
 
+    async fn rerank(&self, request: Request<proto::RerankRequest>) -> Result<Response<proto::RerankResponse>, Status> {
+        let waits = waits(&request);
+        Ok(Response::new(self.host.rerank(request.into_inner(), waits).await?))
+    }
+
     async fn list_models(
         &self,
         _: Request<proto::ListModelsRequest>,
     ) -> Result<Response<proto::ListModelsResponse>, Status> {
-        let host = Arc::clone(&self.host);
-        let listed = tokio::task::spawn_blocking(move || host.list()).await;
-        let listed = listed.map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
-        Ok(Response::new(listed?))
+        self.blocking(ModelHost::list).await
     }
+
+    async fn load_model(
+        &self,
+        request: Request<proto::LoadModelRequest>,
+    ) -> Result<Response<proto::LoadModelResponse>, Status> {
+        self.blocking(move |host| host.load_model(request.get_ref())).await
+    }
+
+    async fn unload_model(
+        &self,
+        request: Request<proto::UnloadModelRequest>,
+    ) -> Result<Response<proto::UnloadModelResponse>, Status> {
+        self.blocking(move |host| host.unload_model(request.get_ref())).await
+    }
+
+    async fn promote_model(
+        &self,
+        request: Request<proto::PromoteModelRequest>,
+    ) -> Result<Response<proto::PromoteModelResponse>, Status> {
+        self.blocking(move |host| host.promote_model(request.get_ref())).await
+    }
+
+    async fn rollback_model(
+        &self,
+        request: Request<proto::RollbackModelRequest>,
+    ) -> Result<Response<proto::RollbackModelResponse>, Status> {
+        self.blocking(move |host| host.rollback_model(request.get_ref())).await
+    }
+
+    async fn shadow_model(
+        &self,
+        request: Request<proto::ShadowModelRequest>,
+    ) -> Result<Response<proto::ShadowModelResponse>, Status> {
+        self.blocking(move |host| host.shadow_model(request.get_ref())).await
+    }
+}
+
+impl Edge {
+    /// Runs what reads the disk or loads models on a thread that may block. It goes on to
+    /// its end even if the caller leaves: a change is made whole or not at all.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&ModelHost) -> Result<T, Error> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let host = Arc::clone(&self.host);
+        let done = tokio::task::spawn_blocking(move || step(&host)).await;
+        let done = done.map_err(|error| Error::new(Reason::Internal, error.to_string()))?;
+        Ok(Response::new(done?))
+    }
+}
+
+fn waits<T>(request: &Request<T>) -> Waits {
+    let connection = request.extensions().get::<Connection>().copied().unwrap_or_default();
+    Waits { caller: Caller(connection.number()), deadline: Deadline::of(request).at().into_std() }
 }

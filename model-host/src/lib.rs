@@ -6,13 +6,16 @@
 
 #![forbid(unsafe_code)]
 
+mod analyses;
 mod batch;
 pub mod batcher;
 pub mod bundle;
+pub mod cross_encoder;
 pub mod encoder;
 pub mod engine;
 pub mod generate;
 mod grpc;
+pub mod import;
 pub mod intent;
 mod models;
 pub mod onnx;
@@ -25,9 +28,9 @@ mod start;
 pub mod tokenize;
 mod trace;
 
-pub use batch::{Lane, Limits};
+pub use batch::{Caller, Cores, Lane, Limits};
 pub use generate::{OpenAiOptions, PromptOptions};
 pub use grpc::SERVICE_NAME;
-pub use options::{DEFAULT_PORT, MAX_TEXTS, Options};
+pub use options::{DEFAULT_PORT, MAX_TEXTS, ModelOptions, Options};
 pub use start::{StartError, start};
 pub use trace::RequestTrace;

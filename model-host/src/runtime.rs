@@ -1,14 +1,15 @@
-//! A loaded encoder behind its queue: what every request that needs a vector goes through.
+//! Loaded models behind their queues: what every request that needs an engine goes through.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Span;
 
-use crate::batch::{Lane, Limits};
-use crate::batcher::{BatchError, Batcher};
+use crate::batch::{Caller, Lane, Limits};
+use crate::batcher::{BatchError, Batcher, Counters, ModelQueue, Submission};
 use crate::bundle::ModelRef;
-use crate::encoder::Encoder;
+use crate::cross_encoder::CrossEncoder;
+use crate::encoder::{Encoder, TextRole};
 use crate::tokenize::{TokenizeError, Tokens};
 use crate::trace::{RequestTrace, tokenize_span};
 
@@ -16,20 +17,41 @@ use crate::trace::{RequestTrace, tokenize_span};
 /// microseconds. Longer ones go to a thread that may block.
 const TOKENIZE_INLINE_BYTES: usize = 2048;
 
-/// An encoder and the threads that run it.
+/// An encoder and its place before the engine's threads.
 pub struct EncoderRuntime {
     encoder: Arc<Encoder>,
-    batcher: Batcher,
+    queue: ModelQueue,
 }
 
-/// One text's vector.
+/// A cross-encoder and its place before the engine's threads.
+pub struct CrossEncoderRuntime {
+    model: Arc<CrossEncoder>,
+    queue: ModelQueue,
+}
+
+/// How the texts of one request are to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Where they wait.
+    pub lane: Lane,
+    /// When nobody waits for them any more.
+    pub deadline: Option<Instant>,
+    /// Who sent them.
+    pub caller: Caller,
+    /// False when the same request needs another model at the same time.
+    pub may_widen: bool,
+    /// Gets the spans of the steps.
+    pub parent: &'a Span,
+}
+
+/// What the model gave for one text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextVector {
-    /// The pooled vector.
+    /// The pooled vector, or the logits.
     pub vector: Vec<f32>,
     /// Tokens that were encoded, special tokens included.
     pub tokens: usize,
-    /// Whether the text was longer than the encoder's limit.
+    /// Whether the text was longer than the model's limit.
     pub truncated: bool,
 }
 
@@ -65,13 +87,10 @@ pub enum EmbedError {
 }
 
 impl EncoderRuntime {
-    /// Starts `workers` threads that each run forward passes on `threads` threads.
-    ///
-    /// # Errors
-    /// When the system gives no more threads.
-    pub fn start(encoder: Arc<Encoder>, workers: usize, threads: usize, limits: Limits) -> std::io::Result<Self> {
-        let batcher = Batcher::start(encoder.engines(workers, threads), encoder.spec(), limits)?;
-        Ok(Self { encoder, batcher })
+    /// Gives a loaded encoder its place.
+    pub fn start(encoder: Arc<Encoder>, batcher: &Arc<Batcher>, limits: Limits) -> Self {
+        let queue = batcher.register(encoder.clone(), limits);
+        Self { encoder, queue }
     }
 
     /// The encoder.
@@ -84,11 +103,20 @@ impl EncoderRuntime {
         self.encoder.model()
     }
 
+    /// What it has done.
+    pub fn counters(&self) -> &Counters {
+        self.queue.counters()
+    }
+
+    /// How many texts wait for it.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
     /// Embeds the texts of one request. `parent` gets the spans of the steps.
     ///
     /// # Errors
-    /// When a text cannot be tokenized, the lane is full, the deadline passes while a text
-    /// waits, or the engine fails. All texts fail together.
+    /// As [`Self::embed_call`].
     pub async fn embed(
         &self,
         texts: &[&str],
@@ -96,38 +124,108 @@ impl EncoderRuntime {
         deadline: Option<Instant>,
         parent: &Span,
     ) -> Result<Embedded, EmbedError> {
-        let started = Instant::now();
-        let tokens = {
-            let _span = tokenize_span(parent);
-            self.tokenize(texts).await?
-        };
-        let tokenize = started.elapsed();
-        let sizes: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.ids.len(), tokens.truncated)).collect();
-        let pending = self.batcher.submit(tokens, lane, deadline, RequestTrace::new(parent.clone()))?;
-        let encoded = pending.wait().await?;
-        let timings = Timings {
-            tokenize,
-            queue: encoded.iter().map(|text| text.queued).max().unwrap_or_default(),
-            forward: encoded.iter().map(|text| text.forward).max().unwrap_or_default(),
-        };
-        let texts = encoded
-            .into_iter()
-            .zip(sizes)
-            .map(|(text, (tokens, truncated))| TextVector { vector: text.vector, tokens, truncated })
-            .collect();
-        Ok(Embedded { texts, timings })
+        let call = Call { lane, deadline, caller: Caller::default(), may_widen: true, parent };
+        self.embed_call(texts, call).await
     }
 
-    async fn tokenize(&self, texts: &[&str]) -> Result<Vec<Tokens>, TokenizeError> {
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        if bytes <= TOKENIZE_INLINE_BYTES {
-            return texts.iter().map(|text| self.encoder.tokenizer().encode(text)).collect();
-        }
+    /// Embeds the texts of one request.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenized, the lane is full, the deadline passes while a text
+    /// waits, or the engine fails. All texts fail together.
+    pub async fn embed_call(&self, texts: &[&str], call: Call<'_>) -> Result<Embedded, EmbedError> {
         let encoder = Arc::clone(&self.encoder);
-        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let tokenized = tokio::task::spawn_blocking(move || {
-            texts.iter().map(|text| encoder.tokenizer().encode(text)).collect::<Result<Vec<_>, _>>()
-        });
-        tokenized.await.unwrap_or_else(|error| Err(TokenizeError::Text(error.to_string())))
+        // What somebody waits for is a query; the rest is what answers are found in.
+        let role = match call.lane {
+            Lane::Query => TextRole::Query,
+            Lane::Bulk => TextRole::Passage,
+        };
+        let encode = move |text: &str| encoder.tokenizer().encode(&encoder.prepared(text, role));
+        let tokens = tokenized(texts, call.parent, encode).await?;
+        run(&self.queue, tokens, call).await
     }
+}
+
+impl CrossEncoderRuntime {
+    /// Gives a loaded cross-encoder its place.
+    pub fn start(model: Arc<CrossEncoder>, batcher: &Arc<Batcher>, limits: Limits) -> Self {
+        let queue = batcher.register(model.clone(), limits);
+        Self { model, queue }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &CrossEncoder {
+        &self.model
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> &Counters {
+        self.queue.counters()
+    }
+
+    /// How many pairs wait for it.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Scores each document for a query: one logit for each, in their order.
+    ///
+    /// # Errors
+    /// As [`EncoderRuntime::embed_call`].
+    pub async fn score(&self, query: &str, documents: &[&str], call: Call<'_>) -> Result<Embedded, EmbedError> {
+        let model = Arc::clone(&self.model);
+        let query = query.to_owned();
+        let pair = move |document: &str| model.tokenizer().encode_pair(&query, document);
+        run(&self.queue, tokenized(documents, call.parent, pair).await?, call).await
+    }
+}
+
+/// The tokens of a request's texts, and how long they took.
+struct Tokenized {
+    tokens: Vec<Tokens>,
+    time: Duration,
+}
+
+async fn tokenized(
+    texts: &[&str],
+    parent: &Span,
+    encode: impl Fn(&str) -> Result<Tokens, TokenizeError> + Send + 'static,
+) -> Result<Tokenized, TokenizeError> {
+    let started = Instant::now();
+    let _span = tokenize_span(parent);
+    let bytes: usize = texts.iter().map(|text| text.len()).sum();
+    let tokens = if bytes <= TOKENIZE_INLINE_BYTES {
+        texts.iter().map(|text| encode(text)).collect::<Result<_, _>>()?
+    } else {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        let all = move || texts.iter().map(|text| encode(text)).collect::<Result<_, _>>();
+        let tokenized = tokio::task::spawn_blocking(all).await;
+        tokenized.unwrap_or_else(|error| Err(TokenizeError::Text(error.to_string())))?
+    };
+    Ok(Tokenized { tokens, time: started.elapsed() })
+}
+
+async fn run(queue: &ModelQueue, tokenized: Tokenized, call: Call<'_>) -> Result<Embedded, EmbedError> {
+    let Tokenized { tokens, time } = tokenized;
+    let sizes: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.ids.len(), tokens.truncated)).collect();
+    let pending = queue.submit(Submission {
+        texts: tokens,
+        lane: call.lane,
+        deadline: call.deadline,
+        caller: call.caller,
+        may_widen: call.may_widen,
+        trace: RequestTrace::new(call.parent.clone()),
+    })?;
+    let encoded = pending.wait().await?;
+    let timings = Timings {
+        tokenize: time,
+        queue: encoded.iter().map(|text| text.queued).max().unwrap_or_default(),
+        forward: encoded.iter().map(|text| text.forward).max().unwrap_or_default(),
+    };
+    let texts = encoded
+        .into_iter()
+        .zip(sizes)
+        .map(|(text, (tokens, truncated))| TextVector { vector: text.vector, tokens, truncated })
+        .collect();
+    Ok(Embedded { texts, timings })
 }

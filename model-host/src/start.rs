@@ -23,6 +23,9 @@ pub enum StartError {
     /// The thread that loads models died.
     #[error("the models could not be loaded: {0}")]
     Load(#[from] tokio::task::JoinError),
+    /// The system gives no threads.
+    #[error("the threads of the engine cannot be started: {0}")]
+    Threads(#[from] std::io::Error),
 }
 
 /// Starts the model host, and returns when it serves. A bundle that is absent or damaged
@@ -34,7 +37,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     options.validate()?;
     let server = Server::bind(Service::ModelHost, &options.server).await?;
     let loading = options.clone();
-    let models = tokio::task::spawn_blocking(move || Models::load(&loading)).await?;
+    let models = tokio::task::spawn_blocking(move || Models::load(&loading)).await??;
     let host = Arc::new(ModelHost::new(models, &options)?);
     let handle = server.serve(routes(host, options.server.max_message_bytes), &[SERVICE_NAME], shutdown).await;
     handle.set_serving(true).await;

@@ -15,6 +15,8 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Token ids, special tokens included; at most the encoder's limit.
     pub ids: Vec<u32>,
+    /// How many of them, at the end, belong to the second text of a pair.
+    pub second_tokens: usize,
     /// Whether the text was longer than the limit.
     pub truncated: bool,
 }
@@ -61,7 +63,14 @@ impl Tokenizer {
     /// Tokenizes one text, with special tokens, cut to the limit.
     pub fn encode(&self, text: &str) -> Result<Tokens, TokenizeError> {
         let encoding = self.inner.encode_fast(text, true).map_err(|error| TokenizeError::Text(error.to_string()))?;
-        Ok(Tokens { truncated: !encoding.get_overflowing().is_empty(), ids: encoding.get_ids().to_vec() })
+        Ok(tokens(&encoding))
+    }
+
+    /// Tokenizes a pair of texts as a cross-encoder reads them, cut to the limit where the
+    /// longer of the two ends.
+    pub fn encode_pair(&self, first: &str, second: &str) -> Result<Tokens, TokenizeError> {
+        let encoding = self.inner.encode_fast((first, second), true);
+        Ok(tokens(&encoding.map_err(|error| TokenizeError::Text(error.to_string()))?))
     }
 
     /// `tokenizer.json` without truncation and padding.
@@ -77,6 +86,14 @@ impl Tokenizer {
     /// How many special tokens each text gets.
     pub fn special_tokens(&self) -> usize {
         self.special_tokens
+    }
+}
+
+fn tokens(encoding: &tokenizers::Encoding) -> Tokens {
+    Tokens {
+        ids: encoding.get_ids().to_vec(),
+        second_tokens: encoding.get_type_ids().iter().filter(|&&kind| kind == 1).count(),
+        truncated: !encoding.get_overflowing().is_empty(),
     }
 }
 
@@ -110,9 +127,18 @@ mod tests {
             ("a b a b", vec![1, 4, 5, 4, 2], true),
             ("a ?", vec![1, 4, 3, 2], false),
         ] {
-            assert_eq!(tokenizer.encode(text).unwrap(), Tokens { ids, truncated });
+            assert_eq!(tokenizer.encode(text).unwrap(), Tokens { ids, second_tokens: 0, truncated });
         }
         assert_eq!(tokenizer.special_tokens(), 2);
+    }
+
+    #[test]
+    fn a_pair_says_where_its_second_text_begins() {
+        let tokenizer = Tokenizer::from_json(tokenizer_json().as_bytes(), 7).unwrap();
+        let pair = tokenizer.encode_pair("a b", "b").unwrap();
+        assert_eq!(pair, Tokens { ids: vec![1, 4, 5, 2, 5, 2], second_tokens: 2, truncated: false });
+        let cut = tokenizer.encode_pair("a b", "b b b b b b").unwrap();
+        assert_eq!((cut.ids.len(), cut.truncated), (7, true));
     }
 
     #[test]

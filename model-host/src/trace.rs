@@ -32,6 +32,11 @@ pub fn classify_span(model: &ModelRef) -> Span {
     )
 }
 
+/// Says on the call's own span whether its answer was remembered.
+pub fn mark_cached(cached: bool) {
+    Span::current().set_attribute("trivium.cached", cached);
+}
+
 /// The span around an embedding. `texts` is how many are embedded together.
 pub fn embeddings_span(model: &ModelRef, dimension: usize, texts: usize) -> Span {
     tracing::info_span!(
@@ -47,6 +52,22 @@ pub fn embeddings_span(model: &ModelRef, dimension: usize, texts: usize) -> Span
         gen_ai.usage.input_tokens = field::Empty,
         trivium.model.version = model.version.as_str(),
         trivium.embeddings.texts = texts,
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+        input.value = field::Empty,
+    )
+}
+
+/// The span around a reranking of `documents` documents.
+pub fn rerank_span(model: &ModelRef, documents: usize) -> Span {
+    tracing::info_span!(
+        "rerank",
+        otel.name = format!("rerank {}", model.name),
+        otel.kind = "internal",
+        openinference.span.kind = "RERANKER",
+        reranker.model_name = model.name.as_str(),
+        trivium.model.version = model.version.as_str(),
+        trivium.rerank.documents = documents,
         otel.status_code = field::Empty,
         error.type = field::Empty,
         input.value = field::Empty,

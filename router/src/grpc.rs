@@ -5,7 +5,8 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, service::Routes};
 use trivium_proto::router::v1::{
-    QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse,
+    CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
+    RouteRequest, RouteResponse,
     router_service_server::{RouterService, RouterServiceServer},
 };
 use trivium_service_kit::Deadline;
@@ -51,5 +52,11 @@ impl RouterService for Edge {
             Err(error) => Err(Status::from(error)),
         });
         Ok(Response::new(Box::pin(messages)))
+    }
+    async fn check_labels(
+        &self,
+        request: Request<CheckLabelsRequest>,
+    ) -> Result<Response<CheckLabelsResponse>, Status> {
+        Ok(Response::new(self.0.check_labels(request.into_inner())?))
     }
 }

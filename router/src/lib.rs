@@ -94,7 +94,7 @@ impl Keeper {
         let Some(labels) = opened else { return };
         tokio::join!(
             readiness::warn_of_missing_collections(&self.engine, &first),
-            self.source.follow(&self.policy, &labels)
+            self.source.follow(&self.engine, &self.policy, labels)
         );
     }
 }

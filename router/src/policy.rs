@@ -86,6 +86,18 @@ impl Policy {
         Ok(())
     }
 
+    /// Where the labels of an intent model and the intents of this policy differ.
+    ///
+    /// `out_of_scope` is as in [`Self::check_labels`].
+    pub fn compare_labels(&self, labels: &[String], out_of_scope: &str) -> LabelDifference {
+        let mapped = |label: &String| self.intents.contains_key(label) || label == out_of_scope;
+        let given = |intent: &String| labels.contains(intent) && intent != out_of_scope;
+        LabelDifference {
+            unmapped: labels.iter().filter(|label| !mapped(label)).cloned().collect(),
+            unknown: self.intents.keys().filter(|intent| !given(intent)).cloned().collect(),
+        }
+    }
+
     /// Every collection that some rule searches, each once, in order of name.
     pub fn collections(&self) -> Vec<&str> {
         let steps = self.intents.values().map(|mapped| &mapped.rule.step);
@@ -99,6 +111,15 @@ impl Policy {
         names.dedup();
         names
     }
+}
+
+/// Where an intent model and a policy differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelDifference {
+    /// Labels of the model without a rule: their queries take the default road.
+    pub unmapped: Vec<String>,
+    /// Intents of the policy that the model cannot give: their rules never apply.
+    pub unknown: Vec<String>,
 }
 
 /// What a road with retrieval needs to know.
@@ -252,6 +273,23 @@ mod tests {
         );
         let error = policy.check_labels(&labels(&["lookup"]), "lookup").expect_err("it is the out-of-scope label");
         assert!(error.why.contains("[out_of_scope]"), "{error}");
+    }
+
+    #[test]
+    fn labels_are_compared_both_ways() {
+        let policy = parse("version = 1\n[intents.a]\nroute = \"lexical\"\n[intents.b]\nroute = \"lexical\"\n");
+        for (names, out_of_scope, unmapped, unknown) in [
+            (&["a", "b"][..], "", &[][..], &[][..]),
+            (&["a", "b", "oos"], "oos", &[], &[]),
+            // A model that tells such queries by a score has no such label.
+            (&["a", "b"], "oos", &[], &[]),
+            (&["a", "b", "c"], "", &["c"], &[]),
+            (&["a"], "", &[], &["b"]),
+            (&["a", "b"], "b", &[], &["b"]),
+        ] {
+            let expected = LabelDifference { unmapped: labels(unmapped), unknown: labels(unknown) };
+            assert_eq!(policy.compare_labels(&labels(names), out_of_scope), expected, "{names:?} {out_of_scope:?}");
+        }
     }
 
     #[test]

@@ -68,6 +68,18 @@ impl Labels {
         }
     }
 
+    /// The labels of the model that serves now, which may be another than at the start; those
+    /// known so far when the model host does not answer.
+    pub async fn refreshed(self, engine: &Engine) -> Self {
+        match engine.model_host().list_models(Deadline::after(ATTEMPT)).await {
+            Ok(models) => Self::of(models),
+            Err(error) => {
+                tracing::debug!(%error, "the model host does not tell its models; the labels known so far are used");
+                self
+            }
+        }
+    }
+
     /// Checks a policy against the labels, where there are any to check against.
     pub fn check(&self, policy: &Policy) -> Result<(), PolicyError> {
         match &self.known {

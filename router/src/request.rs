@@ -2,7 +2,7 @@
 
 use trivium_proto::{
     retriever::v1::{self as search, fusion::Method},
-    router::v1::{AnswerMode, QueryOptions, QueryRequest, QueryStreamRequest, Road, RouteRequest},
+    router::v1::{AnswerMode, CheckLabelsRequest, QueryOptions, QueryRequest, QueryStreamRequest, Road, RouteRequest},
 };
 use trivium_ranking::fusion::{Fusion, Normalisation, RankConstant};
 use trivium_service_kit::{Error, Reason, validate};
@@ -13,6 +13,9 @@ use crate::policy::{
 
 /// The longest name of a generator, in bytes.
 const MAX_GENERATOR_BYTES: usize = 128;
+
+/// The most labels of one intent model.
+const MAX_LABELS: usize = 10_000;
 
 /// A query whose road is asked for.
 #[derive(Clone, Debug)]
@@ -36,6 +39,31 @@ pub(crate) struct Query {
     pub filter: String,
     /// Whether an answer is wanted, or passages alone.
     pub answer: bool,
+}
+
+/// The labels of an intent model.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelLabels {
+    /// All of them, at least one.
+    pub labels: Vec<String>,
+    /// The one for queries outside its scope; empty when it has none.
+    pub out_of_scope: String,
+}
+
+impl TryFrom<CheckLabelsRequest> for ModelLabels {
+    type Error = Error;
+
+    fn try_from(request: CheckLabelsRequest) -> Result<Self, Error> {
+        let CheckLabelsRequest { labels, out_of_scope_label } = request;
+        if labels.is_empty() {
+            return Err(Error::new(Reason::FieldMissing, "labels is empty").with_field("labels"));
+        }
+        if labels.len() > MAX_LABELS {
+            let message = format!("labels has {} items; the limit is {MAX_LABELS}", labels.len());
+            return Err(Error::new(Reason::FieldOutOfRange, message).with_field("labels"));
+        }
+        Ok(Self { labels, out_of_scope: out_of_scope_label })
+    }
 }
 
 impl TryFrom<RouteRequest> for Question {

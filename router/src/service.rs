@@ -1,4 +1,4 @@
-//! The router's three calls, in terms of the contract's messages and the error catalogue.
+//! The router's calls, in terms of the contract's messages and the error catalogue.
 
 use std::sync::Arc;
 
@@ -6,14 +6,17 @@ use arc_swap::ArcSwap;
 use futures::Stream;
 use tokio::sync::watch;
 use tracing::Instrument;
-use trivium_proto::router::v1::{QueryRequest, QueryResponse, QueryStreamRequest, RouteRequest, RouteResponse};
+use trivium_proto::router::v1::{
+    CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, RouteRequest,
+    RouteResponse,
+};
 use trivium_service_kit::{Deadline, Error};
 
 use crate::{
     execute::{Engine, Event, answer, fold},
-    policy::Policy,
+    policy::{LabelDifference, Policy},
     readiness::Gate,
-    request::{Query, Question},
+    request::{ModelLabels, Query, Question},
     trace,
 };
 
@@ -54,6 +57,15 @@ impl Service {
         deadline: Deadline,
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
         self.answer(Query::try_from(request)?, deadline)
+    }
+
+    /// Where the labels of an intent model and the serving policy differ. Answered even
+    /// while no query is taken: it may be the reason why none is.
+    pub fn check_labels(&self, request: CheckLabelsRequest) -> Result<CheckLabelsResponse, Error> {
+        let ModelLabels { labels, out_of_scope } = ModelLabels::try_from(request)?;
+        let policy = self.policy.load_full();
+        let LabelDifference { unmapped, unknown } = policy.compare_labels(&labels, &out_of_scope);
+        Ok(CheckLabelsResponse { unmapped, unknown, policy_version: policy.version().to_owned() })
     }
 
     fn answer(

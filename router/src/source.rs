@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::time::sleep;
 
 use crate::{
+    execute::Engine,
     options::Options,
     policy::{BUILT_IN, Policy, PolicyError},
     readiness::Labels,
@@ -73,26 +74,33 @@ impl Source {
     }
 
     /// Follows the file for as long as this is polled: a policy that is right and
-    /// fits `labels` takes the place of `policy`; one that is wrong is told of
-    /// once, and changes nothing.
-    pub async fn follow(&self, policy: &ArcSwap<Policy>, labels: &Labels) {
+    /// fits the labels of the model that serves takes the place of `policy`; one
+    /// that is wrong is told of once, and changes nothing.
+    pub async fn follow(&self, engine: &Engine, policy: &ArcSwap<Policy>, mut labels: Labels) {
         if self.file.is_none() {
             return;
         }
         let mut told = String::new();
         loop {
             sleep(self.poll).await;
-            let checked = self.read().await.and_then(|new| match labels.check(&new) {
+            let read = self.read().await;
+            if read.as_ref().is_ok_and(|new| *new == **policy.load()) {
+                told.clear();
+                continue;
+            }
+            // Another model may have been promoted since the labels were read.
+            if read.is_ok() {
+                labels = labels.refreshed(engine).await;
+            }
+            let checked = read.and_then(|new| match labels.check(&new) {
                 Ok(()) => Ok(new),
                 Err(cause) => Err(self.wrong(cause)),
             });
             match checked {
                 Ok(new) => {
                     told.clear();
-                    if new != **policy.load() {
-                        tracing::info!(version = new.version(), "a new policy serves");
-                        policy.store(Arc::new(new));
-                    }
+                    tracing::info!(version = new.version(), "a new policy serves");
+                    policy.store(Arc::new(new));
                 }
                 Err(error) if error.to_string() != told => {
                     tracing::error!(%error, "the changed policy is refused; the one before it goes on");

@@ -20,5 +20,5 @@ pub use client::{ClientOptions, GrpcChannel};
 pub use config::ConfigError;
 pub use deadline::Deadline;
 pub use error::{Error, Reason};
-pub use server::{Handle, Server, ServerOptions};
+pub use server::{Connection, Handle, Server, ServerOptions};
 pub use service::Service;

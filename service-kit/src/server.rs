@@ -5,6 +5,8 @@
 
 mod connection;
 
+pub use self::connection::Connection;
+
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};

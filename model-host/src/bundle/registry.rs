@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::alias::{ALIAS_FILE, Aliases};
+use super::alias::{ALIAS_FILE, Aliases, ShadowAlias};
 use super::files::{check_size, read_checked, verify};
 use super::manifest::Manifest;
 use super::{
-    BundleError, BundleWriter, EncoderSpec, INT8_GRAPH_FILE, IntentEncoder, IntentSpec, MANIFEST_FILE, ModelId,
-    ModelRef, ModelSpec, Precision, PrecisionChoice,
+    BundleError, BundleWriter, CrossEncoderSpec, EncoderSpec, INT8_GRAPH_FILE, IntentEncoder, IntentSpec,
+    MANIFEST_FILE, ModelId, ModelRef, ModelSpec, Precision, PrecisionChoice,
 };
 
 /// The folder that holds all models. It is read at each call, so that a bundle that was
@@ -35,6 +35,10 @@ pub struct BundleSummary {
     pub model: ModelRef,
     /// Whether this version is the one that serves.
     pub production: bool,
+    /// Whether a rollback would make this version serve.
+    pub previous: bool,
+    /// Whether this version sees a share of the queries beside the one that serves.
+    pub shadow: bool,
     /// The checked bundle, or why it cannot be used.
     pub bundle: Result<Bundle, BundleError>,
 }
@@ -72,11 +76,13 @@ impl Registry {
     pub fn list(&self) -> Result<Vec<BundleSummary>, BundleError> {
         let mut found = Vec::new();
         for name in folders(&self.models_dir)? {
-            let production = Aliases::read(&self.folder(&name))?.production;
+            let aliases = Aliases::read(&self.folder(&name))?;
             for version in self.versions(&name)? {
                 let model = ModelRef { name: name.clone(), version };
                 found.push(BundleSummary {
-                    production: production.as_ref() == Some(&model.version),
+                    production: aliases.production.as_ref() == Some(&model.version),
+                    previous: aliases.previous.last() == Some(&model.version),
+                    shadow: aliases.shadow.as_ref().is_some_and(|shadow| shadow.version == model.version),
                     bundle: self.open(&model).and_then(Bundle::complete),
                     model,
                 });
@@ -111,8 +117,41 @@ impl Registry {
     /// whole.
     pub fn promote(&self, model: &ModelRef) -> Result<(), BundleError> {
         self.open(model)?.verified()?;
-        let aliases = Aliases { production: Some(model.version.clone()) };
-        aliases.write(&self.folder(&model.name))
+        self.name_production(model)
+    }
+
+    /// Names the version that serves, trusting that its files were checked when they were
+    /// read.
+    pub(crate) fn name_production(&self, model: &ModelRef) -> Result<(), BundleError> {
+        let folder = self.folder(&model.name);
+        Aliases::read(&folder)?.promoted(model.version.clone()).write(&folder)
+    }
+
+    /// The version that served before the one that serves now, if any did.
+    pub fn previous(&self, name: &ModelId) -> Result<Option<ModelRef>, BundleError> {
+        let version = Aliases::read(&self.folder(name))?.previous.pop();
+        Ok(version.map(|version| ModelRef { name: name.clone(), version }))
+    }
+
+    /// Names the version before as the one that serves; does nothing if there is none.
+    pub(crate) fn name_previous(&self, name: &ModelId) -> Result<(), BundleError> {
+        let folder = self.folder(name);
+        match Aliases::read(&folder)?.rolled_back() {
+            Some(aliases) => aliases.write(&folder),
+            None => Ok(()),
+        }
+    }
+
+    /// The version that sees a share of the queries beside the one that serves, by the
+    /// alias file.
+    pub fn shadow(&self, name: &ModelId) -> Result<Option<ShadowAlias>, BundleError> {
+        Ok(Aliases::read(&self.folder(name))?.shadow)
+    }
+
+    /// Names the shadow, or takes its name away.
+    pub(crate) fn name_shadow(&self, name: &ModelId, shadow: Option<ShadowAlias>) -> Result<(), BundleError> {
+        let folder = self.folder(name);
+        Aliases { shadow, ..Aliases::read(&folder)? }.write(&folder)
     }
 
     /// Reads a bundle's manifest.
@@ -185,6 +224,7 @@ impl Bundle {
         let model = &self.manifest.model;
         match model {
             ModelSpec::Encoder(spec) => Ok(spec),
+            ModelSpec::CrossEncoder(_) => Err(self.wrong_kind("encoder", model)),
             ModelSpec::Intent(intent) => match &intent.encoder {
                 IntentEncoder::Own(spec) => Ok(spec),
                 IntentEncoder::Base(_) => Err(self.wrong_kind("encoder", model)),
@@ -197,7 +237,7 @@ impl Bundle {
         let has_int8 = self.has(INT8_GRAPH_FILE);
         let recommended = match &self.manifest.model {
             ModelSpec::Intent(spec) => spec.precision.as_ref().is_some_and(|report| report.recommends_int8()),
-            ModelSpec::Encoder(_) => false,
+            ModelSpec::Encoder(_) | ModelSpec::CrossEncoder(_) => false,
         };
         match choice {
             PrecisionChoice::Int8 if has_int8 => Ok(Precision::Int8),
@@ -218,6 +258,14 @@ impl Bundle {
     /// Whether the manifest lists a file.
     pub fn has(&self, file: &str) -> bool {
         self.manifest.files.iter().any(|entry| entry.name.as_str() == file)
+    }
+
+    /// The settings of a cross-encoder; an error for any other kind.
+    pub fn cross_encoder(&self) -> Result<&CrossEncoderSpec, BundleError> {
+        match &self.manifest.model {
+            ModelSpec::CrossEncoder(spec) => Ok(spec),
+            other => Err(self.wrong_kind("cross_encoder", other)),
+        }
     }
 
     /// Reads one file, comparing its size and hash with the manifest.

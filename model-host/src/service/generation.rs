@@ -102,6 +102,7 @@ impl Answer {
                 answer_start: citation.answer.start,
                 answer_end: citation.answer.end,
                 quote: citation.quote,
+                ..proto::Citation::default()
             }),
             Ok(Piece::Summary(summary)) => Event::Summary(self.summary(&summary)),
             Err(error) => {
@@ -129,8 +130,7 @@ impl Answer {
             Finish::Stop => (proto::FinishReason::Stop, "stop"),
             Finish::Length => (proto::FinishReason::Length, "length"),
             Finish::NotInPassages => (proto::FinishReason::NotInPassages, "not_in_passages"),
-            // Until the contract has a word for it: the answer is as short as the server let it be.
-            Finish::Filtered => (proto::FinishReason::Length, "content_filter"),
+            Finish::Filtered => (proto::FinishReason::Filtered, "content_filter"),
         };
         self.span.record("gen_ai.response.finish_reasons", name);
         let (input_tokens, output_tokens) = (summary.input_tokens, summary.output_tokens);
@@ -154,6 +154,7 @@ impl Answer {
             model: Some(self.model.clone()),
             finish_reason: finish_reason.into(),
             usage: Some(proto::TokenUsage { input_tokens, output_tokens }),
+            ..proto::GenerationSummary::default()
         }
     }
 }

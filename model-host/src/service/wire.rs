@@ -7,13 +7,17 @@ use trivium_service_kit::{Error, Reason, deadline};
 
 use crate::batch::Lane;
 use crate::batcher::BatchError;
-use crate::bundle::{Bundle, BundleSummary, ModelRef, ModelSpec};
+use crate::bundle::{IntentEncoder, ModelRef, ModelSpec};
 use crate::generate::{Generator, GeneratorModel};
 use crate::intent::Decision;
+use crate::models::{Description, ShadowReport};
 use crate::runtime::{EmbedError, TextVector, Timings};
 
 /// How many labels besides the first a decision names.
 const RUNNERS_UP: usize = 5;
+
+/// How many kinds of disagreement a shadow's report names.
+const SHADOW_PAIRS: usize = 64;
 
 /// When a caller that met a full queue should come again: about the time of a few batches.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -33,10 +37,12 @@ pub(super) fn asked(model: Option<&proto::ModelRef>) -> Option<(&str, &str)> {
     model.map(|model| (model.name.as_str(), model.version.as_str()))
 }
 
-pub(super) fn lane(priority: i32) -> Result<Lane, Error> {
+/// The lane that a request asks for, or `usual` when it does not say.
+pub(super) fn lane(priority: i32, usual: Lane) -> Result<Lane, Error> {
     match proto::EmbedPriority::try_from(priority) {
         Ok(proto::EmbedPriority::Query) => Ok(Lane::Query),
-        Ok(proto::EmbedPriority::Bulk | proto::EmbedPriority::Unspecified) => Ok(Lane::Bulk),
+        Ok(proto::EmbedPriority::Bulk) => Ok(Lane::Bulk),
+        Ok(proto::EmbedPriority::Unspecified) => Ok(usual),
         Err(_) => {
             let message = format!("priority is {priority}; it must be one of EmbedPriority");
             Err(Error::new(Reason::FieldInvalid, message).with_field("priority"))
@@ -57,17 +63,6 @@ pub(super) fn timings(timings: Timings) -> proto::ComputeTimings {
     }
 }
 
-/// Adds a forward pass to a response: times add up, and its tokens are the query's.
-pub(super) fn add_pass(response: &mut proto::AnalyzeResponse, vector: &TextVector, pass: Timings) {
-    let total = response.timings.get_or_insert_default();
-    let pass = timings(pass);
-    total.queue_ms += pass.queue_ms;
-    total.tokenize_ms += pass.tokenize_ms;
-    total.forward_ms += pass.forward_ms;
-    response.tokens = count(vector.tokens);
-    response.truncated = vector.truncated;
-}
-
 pub(super) fn query_vector(model: &ModelRef, values: Vec<f32>) -> proto::QueryVector {
     proto::QueryVector { embedder: Some(model_ref(model)), values }
 }
@@ -83,6 +78,7 @@ pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
         margin: six_digits(decision.margin),
         threshold: six_digits(decision.threshold),
         out_of_scope: decision.out_of_scope,
+        strangeness: decision.strangeness.map(f64::from),
         runners_up: decision
             .ranking
             .into_iter()
@@ -91,6 +87,7 @@ pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
             .map(|(label, probability)| proto::IntentScore { label, probability: six_digits(probability) })
             .collect(),
         model: Some(model_ref(model)),
+        ..proto::Intent::default()
     }
 }
 
@@ -99,11 +96,34 @@ fn six_digits(probability: f32) -> f64 {
     (f64::from(probability) * 1e6).round() / 1e6
 }
 
-pub(super) fn model(summary: &BundleSummary, bundle: &Bundle, serving: bool) -> proto::Model {
-    let aliases = if summary.production { vec!["production".to_owned()] } else { Vec::new() };
-    let mut model =
-        proto::Model { model: Some(model_ref(&summary.model)), serving, aliases, ..proto::Model::default() };
-    match &bundle.manifest().model {
+pub(super) fn model(description: &Description) -> proto::Model {
+    let summary = &description.summary;
+    let aliases = [(summary.production, "production"), (summary.previous, "previous"), (summary.shadow, "shadow")];
+    let aliases = aliases.into_iter().filter(|(named, _)| *named).map(|(_, alias)| alias.to_owned()).collect();
+    let mut model = proto::Model {
+        model: Some(model_ref(&summary.model)),
+        serving: description.serving,
+        aliases,
+        shadow: description.shadow.clone().map(shadow_report),
+        ..proto::Model::default()
+    };
+    match &summary.bundle {
+        Ok(bundle) => describe_spec(&mut model, &bundle.manifest().model),
+        Err(error) => model.problem = error.to_string(),
+    }
+    if let Some(activity) = &description.loaded {
+        model.loaded = true;
+        model.memory_bytes = activity.memory_bytes;
+        model.texts = activity.texts;
+        model.errors = activity.errors;
+        model.waiting = count(activity.waiting);
+        model.precision = activity.precision.to_owned();
+    }
+    model
+}
+
+fn describe_spec(model: &mut proto::Model, spec: &ModelSpec) {
+    match spec {
         ModelSpec::Encoder(spec) => {
             model.set_kind(proto::ModelKind::Encoder);
             model.dimension = count(spec.dimension);
@@ -113,9 +133,50 @@ pub(super) fn model(summary: &BundleSummary, bundle: &Bundle, serving: bool) -> 
             model.set_kind(proto::ModelKind::Intent);
             model.labels.clone_from(&spec.labels);
             model.out_of_scope_label = spec.out_of_scope_label.clone().unwrap_or_default();
+            match &spec.encoder {
+                IntentEncoder::Base(encoder) => model.encoder = Some(model_ref(encoder)),
+                IntentEncoder::Own(own) => {
+                    model.dimension = count(own.dimension);
+                    model.max_tokens = count(own.max_tokens);
+                }
+            }
+        }
+        ModelSpec::CrossEncoder(spec) => {
+            model.set_kind(proto::ModelKind::CrossEncoder);
+            model.max_tokens = count(spec.max_tokens);
         }
     }
-    model
+}
+
+pub(super) fn shadow_report(report: ShadowReport) -> proto::ShadowReport {
+    let tally = report.tally;
+    let mut pairs: Vec<proto::ShadowDisagreement> = tally
+        .pairs
+        .into_iter()
+        .map(|((serving_label, shadow_label), pair)| proto::ShadowDisagreement {
+            serving_label,
+            shadow_label,
+            count: pair.count,
+            examples: pair.examples,
+        })
+        .collect();
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.count));
+    pairs.truncate(SHADOW_PAIRS);
+    proto::ShadowReport {
+        serving: Some(model_ref(&report.serving)),
+        shadow: Some(model_ref(&report.shadow)),
+        share: report.share,
+        agreements: tally.agreements,
+        disagreements: tally.disagreements,
+        skipped: tally.skipped,
+        pairs,
+    }
+}
+
+/// The score of one document; the model gives one logit for each.
+pub(super) fn rerank_score(index: usize, text: &TextVector) -> proto::RerankScore {
+    let score = text.vector.first().copied().unwrap_or(f32::MIN);
+    proto::RerankScore { index: count(index), score: f64::from(score), truncated: text.truncated }
 }
 
 pub(super) fn generator(generator: &dyn Generator) -> proto::Model {

@@ -4,70 +4,28 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
-use trivium_model_host::intent::{Example, FitOptions, Splits, fit};
 use trivium_model_host::{OpenAiOptions, Options, start};
 use trivium_proto::model::v1 as proto;
 use trivium_proto::model::v1::model_service_client::ModelServiceClient;
-use trivium_service_kit::{ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, ServerOptions, Service};
+use trivium_service_kit::{ClientOptions, Deadline, GrpcChannel, Reason, ServerOptions, Service};
 
 use crate::support::completions::{Completions, Reply, events};
+use crate::support::host::{Host, analyze, models_with_intents, refusal};
 use crate::support::{MAX_TOKENS, TinyModels};
 
-/// A running model host; it stops when dropped.
-struct Host {
-    models: TinyModels,
-    client: ModelServiceClient<Channel>,
-    shutdown: CancellationToken,
-    handle: Handle,
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-impl Host {
-    async fn start() -> Self {
-        Self::start_with(TinyModels::new(), |_| ()).await
-    }
-
-    async fn start_with(models: TinyModels, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options {
-            server: ServerOptions::at(0),
-            models_dir: Some(models.folder.path().to_owned()),
-            encoder: "tiny".to_owned(),
-            ..Options::default()
-        };
-        change(&mut options);
-        let shutdown = CancellationToken::new();
-        let handle = start(options, shutdown.clone()).await.unwrap();
-        let endpoint = Endpoint::from_shared(format!("http://{}", handle.addr())).unwrap();
-        let client = ModelServiceClient::new(endpoint.connect().await.unwrap());
-        Self { models, client, shutdown, handle }
-    }
-
-    async fn embed(&mut self, texts: &[&str]) -> Result<proto::EmbedResponse, Status> {
-        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-        let request = proto::EmbedRequest { texts, ..proto::EmbedRequest::default() };
-        Ok(self.client.embed(request).await?.into_inner())
-    }
-
-    /// All events of an answer, or what ended it.
-    async fn generate(&mut self, request: proto::GenerateRequest) -> Result<Answer, Status> {
-        let mut stream = self.client.generate(request).await?.into_inner();
-        let mut answer = Answer::default();
-        while let Some(response) = stream.message().await? {
-            match response.event.unwrap() {
-                proto::generate_response::Event::Text(text) => answer.text.push_str(&text),
-                proto::generate_response::Event::Citation(citation) => answer.citations.push(citation),
-                proto::generate_response::Event::Summary(summary) => answer.summary = Some(summary),
-            }
+/// All events of an answer, or what ended it.
+async fn generate(host: &mut Host, request: proto::GenerateRequest) -> Result<Answer, Status> {
+    let mut stream = host.client.generate(request).await?.into_inner();
+    let mut answer = Answer::default();
+    while let Some(response) = stream.message().await? {
+        match response.event.unwrap() {
+            proto::generate_response::Event::Text(text) => answer.text.push_str(&text),
+            proto::generate_response::Event::Citation(citation) => answer.citations.push(citation),
+            proto::generate_response::Event::Summary(summary) => answer.summary = Some(summary),
         }
-        Ok(answer)
     }
+    Ok(answer)
 }
 
 #[derive(Default)]
@@ -77,33 +35,8 @@ struct Answer {
     summary: Option<proto::GenerationSummary>,
 }
 
-/// Models with an intent model fitted on the tiny encoder.
-fn models_with_intents() -> TinyModels {
-    let models = TinyModels::new();
-    let example = |text: String, label: &str| Example { text, label: label.to_owned() };
-    let mut train = Vec::new();
-    for frame in ["how is", "what is the", "the", "compare", "is a cache", "of the index"] {
-        train.push(example(format!("{frame} moon moon moon"), "out_of_scope"));
-        train.push(example(format!("{frame} error error error"), "fix"));
-    }
-    let splits = Splits { train: &train, valid: None, test: None };
-    fit(&models.registry, &models.encoder(), splits, &FitOptions::named("intents".parse().unwrap()), |_| ()).unwrap();
-    models
-}
-
-fn analyze(text: &str, intent: bool, vector: bool) -> proto::AnalyzeRequest {
-    proto::AnalyzeRequest { text: text.to_owned(), intent, vector, earlier_turns: Vec::new() }
-}
-
 fn passage(number: u32, text: &str) -> proto::GenerationPassage {
     proto::GenerationPassage { number, text: text.to_owned(), ..proto::GenerationPassage::default() }
-}
-
-/// The catalogue's reason and the field at fault.
-fn refusal(status: Status) -> (Code, Reason, Option<String>) {
-    let code = status.code();
-    let error = Error::from(status);
-    (code, error.reason(), error.field().map(str::to_owned))
 }
 
 #[tokio::test]
@@ -215,7 +148,7 @@ async fn extractive_answers_quote_and_cite() {
         ],
         ..proto::GenerateRequest::default()
     };
-    let answer = host.generate(request).await.unwrap();
+    let answer = generate(&mut host, request).await.unwrap();
     assert!(answer.text.starts_with(&format!("{quoted} [5]")), "{}", answer.text);
     let citation = &answer.citations[0];
     assert_eq!((citation.passage_number, citation.quote.as_str()), (5, quoted));
@@ -235,7 +168,7 @@ async fn extractive_says_when_the_passages_hold_nothing() {
         generator: "extractive".to_owned(),
         ..proto::GenerateRequest::default()
     };
-    let answer = host.generate(request).await.unwrap();
+    let answer = generate(&mut host, request).await.unwrap();
     assert!(answer.text.contains("do not answer") && answer.citations.is_empty());
     assert_eq!(answer.summary.unwrap().finish_reason(), proto::FinishReason::NotInPassages);
 }
@@ -263,7 +196,7 @@ async fn bad_generations_are_refused_by_field() {
         (request(many, ""), Code::InvalidArgument, Reason::FieldOutOfRange, Some("passages")),
     ];
     for (request, code, reason, field) in table {
-        let refused = refusal(host.generate(request).await.err().unwrap());
+        let refused = refusal(generate(&mut host, request).await.err().unwrap());
         assert_eq!(refused, (code, reason, field.map(str::to_owned)));
     }
 }
@@ -283,7 +216,7 @@ async fn a_configured_server_answers_without_passages() {
         generator: "local".to_owned(),
         ..proto::GenerateRequest::default()
     };
-    let answer = host.generate(request).await.unwrap();
+    let answer = generate(&mut host, request).await.unwrap();
     assert_eq!(answer.text, "Hello.");
     let summary = answer.summary.unwrap();
     assert_eq!((summary.generator.as_str(), summary.model.unwrap().name.as_str()), ("local", "some-model"));
@@ -313,7 +246,8 @@ async fn a_damaged_bundle_fails_what_needs_it_and_no_more() {
     assert_eq!(refusal(status).1, Reason::ModelDamaged);
     assert!(host.client.analyze(analyze("a", false, true)).await.is_ok());
     let models = host.client.list_models(proto::ListModelsRequest {}).await.unwrap().into_inner().models;
-    assert_eq!(models.len(), 2, "{models:?}");
+    let damaged = models.iter().find(|model| model.model.as_ref().unwrap().name == "intents").unwrap();
+    assert!(damaged.problem.contains("head.safetensors") && !damaged.serving && !damaged.loaded, "{damaged:?}");
 }
 
 #[tokio::test]

@@ -12,5 +12,8 @@ mod intents;
 mod minilm;
 mod onnx;
 mod openai;
+mod promotion;
 mod pulling;
+mod reranking;
+mod shadowing;
 mod support;

@@ -1,7 +1,9 @@
 //! A tiny encoder with random weights, made anew by every test that needs one.
 
 pub mod completions;
+pub mod host;
 mod reference;
+pub mod scorer;
 mod tiny;
 pub mod tuned;
 

@@ -49,7 +49,7 @@ pub struct Intent {
     /// Confidence that the model's own calibration asks for before this label is believed, 0 to 1.
     #[prost(double, tag = "4")]
     pub threshold: f64,
-    /// True when the label is the one that the model keeps for queries outside its scope.
+    /// True when the query is outside the model's scope: by its label, or, where strangeness is set, by that.
     #[prost(bool, tag = "5")]
     pub out_of_scope: bool,
     /// The other labels, most probable first, at most five.
@@ -58,6 +58,12 @@ pub struct Intent {
     /// The model that decided.
     #[prost(message, optional, tag = "7")]
     pub model: ::core::option::Option<ModelRef>,
+    /// How little the query resembles what the model was trained on, on the scale of the model's own score; higher is stranger. Unset for models that tell such queries by a label. When it is set, out_of_scope was decided by it and does not depend on confidence.
+    #[prost(double, optional, tag = "8")]
+    pub strangeness: ::core::option::Option<f64>,
+    /// True when the label was added from a few examples without retraining, so that its probability is less well calibrated.
+    #[prost(bool, tag = "9")]
+    pub few_shot: bool,
 }
 /// Turn is one earlier utterance of the conversation.
 #[allow(clippy::all)]
@@ -97,6 +103,9 @@ pub struct Citation {
     /// The words of the passage that support it. Empty when the backend does not quote.
     #[prost(string, tag = "4")]
     pub quote: ::prost::alloc::string::String,
+    /// Whether the passage bears the cited text out.
+    #[prost(enumeration = "CitationSupport", tag = "5")]
+    pub support: i32,
 }
 /// TurnRole says who spoke an earlier turn.
 #[allow(clippy::all)]
@@ -132,6 +141,40 @@ impl TurnRole {
         }
     }
 }
+/// CitationSupport says whether the cited passage bears the sentence out, by the words that they share.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CitationSupport {
+    /// Not compared.
+    Unspecified = 0,
+    /// The passage has the sentence's words and numbers.
+    Holds = 1,
+    /// The passage has too few of the sentence's words, or lacks one of its numbers.
+    Doubtful = 2,
+}
+impl CitationSupport {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CITATION_SUPPORT_UNSPECIFIED",
+            Self::Holds => "CITATION_SUPPORT_HOLDS",
+            Self::Doubtful => "CITATION_SUPPORT_DOUBTFUL",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CITATION_SUPPORT_UNSPECIFIED" => Some(Self::Unspecified),
+            "CITATION_SUPPORT_HOLDS" => Some(Self::Holds),
+            "CITATION_SUPPORT_DOUBTFUL" => Some(Self::Doubtful),
+            _ => None,
+        }
+    }
+}
 /// FinishReason says why a generation ended.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -145,6 +188,8 @@ pub enum FinishReason {
     Length = 2,
     /// The passages hold no answer, and the text says so.
     NotInPassages = 3,
+    /// The server's filter ended the answer.
+    Filtered = 4,
 }
 impl FinishReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -157,6 +202,7 @@ impl FinishReason {
             Self::Stop => "FINISH_REASON_STOP",
             Self::Length => "FINISH_REASON_LENGTH",
             Self::NotInPassages => "FINISH_REASON_NOT_IN_PASSAGES",
+            Self::Filtered => "FINISH_REASON_FILTERED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -166,6 +212,7 @@ impl FinishReason {
             "FINISH_REASON_STOP" => Some(Self::Stop),
             "FINISH_REASON_LENGTH" => Some(Self::Length),
             "FINISH_REASON_NOT_IN_PASSAGES" => Some(Self::NotInPassages),
+            "FINISH_REASON_FILTERED" => Some(Self::Filtered),
             _ => None,
         }
     }
@@ -186,6 +233,9 @@ pub struct AnalyzeRequest {
     /// Earlier turns of the conversation, oldest first. Not served yet: UNIMPLEMENTED when set.
     #[prost(message, repeated, tag = "4")]
     pub earlier_turns: ::prost::alloc::vec::Vec<Turn>,
+    /// True: computed anew, even if the host remembers the answer.
+    #[prost(bool, tag = "5")]
+    pub fresh: bool,
 }
 /// AnalyzeResponse holds what was asked for.
 #[allow(clippy::all)]
@@ -203,9 +253,12 @@ pub struct AnalyzeResponse {
     /// True when the query was longer than the encoder's limit.
     #[prost(bool, tag = "4")]
     pub truncated: bool,
-    /// Where the time went.
+    /// Where the time went. All zero when the answer was remembered.
     #[prost(message, optional, tag = "5")]
     pub timings: ::core::option::Option<ComputeTimings>,
+    /// True when the host remembered the answer to the same text by the same models.
+    #[prost(bool, tag = "6")]
+    pub cached: bool,
 }
 /// ComputeTimings says how long each step took, in milliseconds.
 #[allow(clippy::all)]
@@ -336,6 +389,9 @@ pub struct GenerateRequest {
     /// The most tokens to generate. 0 means the generator's own limit.
     #[prost(uint32, tag = "5")]
     pub max_output_tokens: u32,
+    /// The configured prompt, a key of `model_host.prompts`. Empty means the generator's own.
+    #[prost(string, tag = "6")]
+    pub prompt: ::prost::alloc::string::String,
 }
 /// GenerateResponse is one event of a generation.
 #[allow(clippy::all)]
@@ -378,6 +434,15 @@ pub struct GenerationSummary {
     /// Tokens in and out.
     #[prost(message, optional, tag = "4")]
     pub usage: ::core::option::Option<TokenUsage>,
+    /// Numbers that the model cited and no passage has, each once, ascending. Their marks were taken out of the answer.
+    #[prost(uint32, repeated, tag = "5")]
+    pub unknown_citations: ::prost::alloc::vec::Vec<u32>,
+    /// Numbers of the passages that did not fit the prompt and were left out, in the order of the request.
+    #[prost(uint32, repeated, tag = "6")]
+    pub passages_left_out: ::prost::alloc::vec::Vec<u32>,
+    /// Numbers of the passages whose text was cut to fit the prompt.
+    #[prost(uint32, repeated, tag = "7")]
+    pub passages_cut: ::prost::alloc::vec::Vec<u32>,
 }
 /// ListModelsRequest asks for every bundle.
 #[allow(clippy::all)]
@@ -393,7 +458,7 @@ pub struct ListModelsResponse {
 }
 /// Model describes one version of one bundle.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Model {
     /// Its name and version.
     #[prost(message, optional, tag = "1")]
@@ -419,6 +484,241 @@ pub struct Model {
     /// The label for queries outside its scope, for an intent model that has one.
     #[prost(string, tag = "8")]
     pub out_of_scope_label: ::prost::alloc::string::String,
+    /// True when this version is in memory, and calls may name it.
+    #[prost(bool, tag = "9")]
+    pub loaded: bool,
+    /// Bytes of weights in memory, about. 0 when the version is not loaded.
+    #[prost(uint64, tag = "10")]
+    pub memory_bytes: u64,
+    /// Texts that this version has computed since it was loaded.
+    #[prost(uint64, tag = "11")]
+    pub texts: u64,
+    /// Texts that failed since it was loaded: the queue was full, the deadline passed, or the engine failed.
+    #[prost(uint64, tag = "12")]
+    pub errors: u64,
+    /// Texts that wait for an engine now.
+    #[prost(uint32, tag = "13")]
+    pub waiting: u32,
+    /// Precision of the weights in memory: "fp32" or "int8". Empty when the version is not loaded.
+    #[prost(string, tag = "14")]
+    pub precision: ::prost::alloc::string::String,
+    /// The encoder whose vectors it reads, for an intent model without one of its own.
+    #[prost(message, optional, tag = "15")]
+    pub encoder: ::core::option::Option<ModelRef>,
+    /// What it found as a shadow. Set when this version is one.
+    #[prost(message, optional, tag = "16")]
+    pub shadow: ::core::option::Option<ShadowReport>,
+    /// Why the bundle cannot be used. Empty when it can.
+    #[prost(string, tag = "17")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// RerankRequest asks how well each document answers a query.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RerankRequest {
+    /// The query, 1 to 8,192 code points.
+    #[prost(string, tag = "1")]
+    pub query: ::prost::alloc::string::String,
+    /// Up to 256 documents. Query and document together are cut at the model's limit.
+    #[prost(string, repeated, tag = "2")]
+    pub documents: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The cross-encoder. Unset means the one that serves.
+    #[prost(message, optional, tag = "3")]
+    pub model: ::core::option::Option<ModelRef>,
+    /// The lane. Not set: query.
+    #[prost(enumeration = "EmbedPriority", tag = "4")]
+    pub priority: i32,
+}
+/// RerankScore is the relevance of one document.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct RerankScore {
+    /// Place of the document in the request, from 0.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// The model's logit: higher is more relevant. Comparable within one model only.
+    #[prost(double, tag = "2")]
+    pub score: f64,
+    /// True when query and document together were longer than the model's limit.
+    #[prost(bool, tag = "3")]
+    pub truncated: bool,
+}
+/// RerankResponse holds one score for each document, most relevant first.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankResponse {
+    /// The cross-encoder.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+    /// The scores, most relevant first; equal ones in the order of the request.
+    #[prost(message, repeated, tag = "2")]
+    pub scores: ::prost::alloc::vec::Vec<RerankScore>,
+    /// Where the time went.
+    #[prost(message, optional, tag = "3")]
+    pub timings: ::core::option::Option<ComputeTimings>,
+}
+/// LoadModelRequest names a version.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LoadModelRequest {
+    /// The version; both parts must be set.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+}
+/// LoadModelResponse says what is loaded now.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LoadModelResponse {
+    /// The version.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<Model>,
+}
+/// UnloadModelRequest names a version.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnloadModelRequest {
+    /// The version; both parts must be set.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+}
+/// UnloadModelResponse says what was let go.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnloadModelResponse {
+    /// True when it was loaded.
+    #[prost(bool, tag = "1")]
+    pub unloaded: bool,
+}
+/// PromoteModelRequest names the version that is to serve.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteModelRequest {
+    /// The version; both parts must be set.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+}
+/// PromoteModelResponse says what serves now.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PromoteModelResponse {
+    /// The version that serves.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+    /// The version that served before. Unset when none did.
+    #[prost(message, optional, tag = "2")]
+    pub previous: ::core::option::Option<ModelRef>,
+    /// False when this host is not configured to serve a model of that name: then only the alias was written.
+    #[prost(bool, tag = "3")]
+    pub serving: bool,
+}
+/// RollbackModelRequest names a model.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackModelRequest {
+    /// Name of the bundle.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// RollbackModelResponse says what serves now.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackModelResponse {
+    /// The version that serves.
+    #[prost(message, optional, tag = "1")]
+    pub model: ::core::option::Option<ModelRef>,
+    /// The version that served before the rollback.
+    #[prost(message, optional, tag = "2")]
+    pub previous: ::core::option::Option<ModelRef>,
+    /// False when this host is not configured to serve a model of that name: then only the alias was written.
+    #[prost(bool, tag = "3")]
+    pub serving: bool,
+}
+/// ShadowModelRequest sets the shadow of the intent model, or asks for its report.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShadowModelRequest {
+    /// Name of the intent bundle that serves.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// What to do.
+    #[prost(oneof = "shadow_model_request::Action", tags = "2, 3")]
+    pub action: ::core::option::Option<shadow_model_request::Action>,
+}
+/// Nested message and enum types in `ShadowModelRequest`.
+pub mod shadow_model_request {
+    /// What to do.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Action {
+        /// Let a version see a share of the queries from now on, counting from zero.
+        #[prost(message, tag = "2")]
+        Set(super::ShadowSettings),
+        /// End the shadow; the response holds its last report.
+        #[prost(bool, tag = "3")]
+        Off(bool),
+    }
+}
+/// ShadowSettings say which version sees how much.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShadowSettings {
+    /// The version.
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// Share of the queries, above 0 and at most 1.
+    #[prost(double, tag = "2")]
+    pub share: f64,
+}
+/// ShadowModelResponse holds the report of the shadow.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShadowModelResponse {
+    /// The report. Unset when there is no shadow.
+    #[prost(message, optional, tag = "1")]
+    pub report: ::core::option::Option<ShadowReport>,
+}
+/// ShadowReport says how often a shadow disagreed.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ShadowReport {
+    /// The version that served.
+    #[prost(message, optional, tag = "1")]
+    pub serving: ::core::option::Option<ModelRef>,
+    /// The shadow.
+    #[prost(message, optional, tag = "2")]
+    pub shadow: ::core::option::Option<ModelRef>,
+    /// Share of the queries that it is to see.
+    #[prost(double, tag = "3")]
+    pub share: f64,
+    /// Queries on which both gave the same label.
+    #[prost(uint64, tag = "4")]
+    pub agreements: u64,
+    /// Queries on which they gave different labels.
+    #[prost(uint64, tag = "5")]
+    pub disagreements: u64,
+    /// Queries that it should have seen and did not: too many waited, or the shadow failed.
+    #[prost(uint64, tag = "6")]
+    pub skipped: u64,
+    /// The commonest disagreements, at most 64 pairs of labels.
+    #[prost(message, repeated, tag = "7")]
+    pub pairs: ::prost::alloc::vec::Vec<ShadowDisagreement>,
+}
+/// ShadowDisagreement is one pair of different labels.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShadowDisagreement {
+    /// Label of the version that served.
+    #[prost(string, tag = "1")]
+    pub serving_label: ::prost::alloc::string::String,
+    /// Label of the shadow.
+    #[prost(string, tag = "2")]
+    pub shadow_label: ::prost::alloc::string::String,
+    /// How often.
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    /// Some of the queries. Empty unless the host captures content.
+    #[prost(string, repeated, tag = "4")]
+    pub examples: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// EmbedPriority is the lane in which a batch waits.
 #[allow(clippy::all)]
@@ -467,6 +767,8 @@ pub enum ModelKind {
     Intent = 2,
     /// Passages to answer.
     Generator = 3,
+    /// Query and document to relevance.
+    CrossEncoder = 4,
 }
 impl ModelKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -479,6 +781,7 @@ impl ModelKind {
             Self::Encoder => "MODEL_KIND_ENCODER",
             Self::Intent => "MODEL_KIND_INTENT",
             Self::Generator => "MODEL_KIND_GENERATOR",
+            Self::CrossEncoder => "MODEL_KIND_CROSS_ENCODER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -488,6 +791,7 @@ impl ModelKind {
             "MODEL_KIND_ENCODER" => Some(Self::Encoder),
             "MODEL_KIND_INTENT" => Some(Self::Intent),
             "MODEL_KIND_GENERATOR" => Some(Self::Generator),
+            "MODEL_KIND_CROSS_ENCODER" => Some(Self::CrossEncoder),
             _ => None,
         }
     }
@@ -672,6 +976,28 @@ pub mod model_service_client {
                 .insert(GrpcMethod::new("trivium.model.v1.ModelService", "Generate"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Rerank says how well each of some documents answers a query, by a cross-encoder.
+        pub async fn rerank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/Rerank",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("trivium.model.v1.ModelService", "Rerank"));
+            self.inner.unary(req, path, codec).await
+        }
         /// ListModels lists the bundles that this host has.
         pub async fn list_models(
             &mut self,
@@ -695,6 +1021,136 @@ pub mod model_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("trivium.model.v1.ModelService", "ListModels"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// LoadModel loads a version beside those that serve, so that calls can name it. Loading what is loaded does nothing.
+        pub async fn load_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LoadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LoadModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/LoadModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("trivium.model.v1.ModelService", "LoadModel"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// UnloadModel lets go of a version that serves under no alias. Calls in flight finish on it.
+        pub async fn unload_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnloadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnloadModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/UnloadModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("trivium.model.v1.ModelService", "UnloadModel"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// PromoteModel makes a version serve: it is checked and warmed, then takes the place of the one before in one step.
+        /// Calls in flight finish on the one before. When anything is wrong with the version, the one before goes on.
+        pub async fn promote_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PromoteModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PromoteModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/PromoteModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.model.v1.ModelService", "PromoteModel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// RollbackModel makes the version serve that served before the present one, in the same way.
+        pub async fn rollback_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RollbackModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/RollbackModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.model.v1.ModelService", "RollbackModel"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ShadowModel lets a second version of an intent model see a share of the queries, after they were answered, and counts how often it disagrees.
+        pub async fn shadow_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShadowModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShadowModelResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.model.v1.ModelService/ShadowModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("trivium.model.v1.ModelService", "ShadowModel"));
             self.inner.unary(req, path, codec).await
         }
     }
@@ -741,12 +1197,58 @@ pub mod model_service_server {
             &self,
             request: tonic::Request<super::GenerateRequest>,
         ) -> std::result::Result<tonic::Response<Self::GenerateStream>, tonic::Status>;
+        /// Rerank says how well each of some documents answers a query, by a cross-encoder.
+        async fn rerank(
+            &self,
+            request: tonic::Request<super::RerankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RerankResponse>, tonic::Status>;
         /// ListModels lists the bundles that this host has.
         async fn list_models(
             &self,
             request: tonic::Request<super::ListModelsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        >;
+        /// LoadModel loads a version beside those that serve, so that calls can name it. Loading what is loaded does nothing.
+        async fn load_model(
+            &self,
+            request: tonic::Request<super::LoadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LoadModelResponse>,
+            tonic::Status,
+        >;
+        /// UnloadModel lets go of a version that serves under no alias. Calls in flight finish on it.
+        async fn unload_model(
+            &self,
+            request: tonic::Request<super::UnloadModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnloadModelResponse>,
+            tonic::Status,
+        >;
+        /// PromoteModel makes a version serve: it is checked and warmed, then takes the place of the one before in one step.
+        /// Calls in flight finish on the one before. When anything is wrong with the version, the one before goes on.
+        async fn promote_model(
+            &self,
+            request: tonic::Request<super::PromoteModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PromoteModelResponse>,
+            tonic::Status,
+        >;
+        /// RollbackModel makes the version serve that served before the present one, in the same way.
+        async fn rollback_model(
+            &self,
+            request: tonic::Request<super::RollbackModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RollbackModelResponse>,
+            tonic::Status,
+        >;
+        /// ShadowModel lets a second version of an intent model see a share of the queries, after they were answered, and counts how often it disagrees.
+        async fn shadow_model(
+            &self,
+            request: tonic::Request<super::ShadowModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ShadowModelResponse>,
             tonic::Status,
         >;
     }
@@ -1007,6 +1509,51 @@ pub mod model_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/trivium.model.v1.ModelService/Rerank" => {
+                    #[allow(non_camel_case_types)]
+                    struct RerankSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::RerankRequest>
+                    for RerankSvc<T> {
+                        type Response = super::RerankResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RerankRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::rerank(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RerankSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/trivium.model.v1.ModelService/ListModels" => {
                     #[allow(non_camel_case_types)]
                     struct ListModelsSvc<T: ModelService>(pub Arc<T>);
@@ -1037,6 +1584,231 @@ pub mod model_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListModelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.model.v1.ModelService/LoadModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct LoadModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::LoadModelRequest>
+                    for LoadModelSvc<T> {
+                        type Response = super::LoadModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LoadModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::load_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LoadModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.model.v1.ModelService/UnloadModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnloadModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::UnloadModelRequest>
+                    for UnloadModelSvc<T> {
+                        type Response = super::UnloadModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnloadModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::unload_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnloadModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.model.v1.ModelService/PromoteModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct PromoteModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::PromoteModelRequest>
+                    for PromoteModelSvc<T> {
+                        type Response = super::PromoteModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PromoteModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::promote_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PromoteModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.model.v1.ModelService/RollbackModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct RollbackModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::RollbackModelRequest>
+                    for RollbackModelSvc<T> {
+                        type Response = super::RollbackModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::rollback_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RollbackModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.model.v1.ModelService/ShadowModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShadowModelSvc<T: ModelService>(pub Arc<T>);
+                    impl<
+                        T: ModelService,
+                    > tonic::server::UnaryService<super::ShadowModelRequest>
+                    for ShadowModelSvc<T> {
+                        type Response = super::ShadowModelResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShadowModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModelService>::shadow_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShadowModelSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -168,6 +168,31 @@ impl DecisionReason {
         }
     }
 }
+/// CheckLabelsRequest names the labels of an intent model.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckLabelsRequest {
+    /// All its labels, 1 to 10,000.
+    #[prost(string, repeated, tag = "1")]
+    pub labels: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The one for queries outside its scope. Empty when it has none.
+    #[prost(string, tag = "2")]
+    pub out_of_scope_label: ::prost::alloc::string::String,
+}
+/// CheckLabelsResponse says where model and policy differ. Both lists empty means that they fit.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckLabelsResponse {
+    /// Labels of the model that the policy has no rule for: their queries would take the default road.
+    #[prost(string, repeated, tag = "1")]
+    pub unmapped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Intents of the policy that the model does not have: their rules would never apply, and the policy would be refused at the router's next start.
+    #[prost(string, repeated, tag = "2")]
+    pub unknown: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Digest of the policy.
+    #[prost(string, tag = "3")]
+    pub policy_version: ::prost::alloc::string::String,
+}
 /// RouteRequest asks for a decision.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -358,6 +383,12 @@ pub struct Account {
     /// Tokens of the generation.
     #[prost(message, optional, tag = "9")]
     pub usage: ::core::option::Option<super::super::model::v1::TokenUsage>,
+    /// Numbers that a language model cited and no passage has, each once, ascending. Their marks are not in the answer.
+    #[prost(uint32, repeated, tag = "10")]
+    pub unknown_citations: ::prost::alloc::vec::Vec<u32>,
+    /// Numbers of the passages that were found and did not fit the generator's prompt.
+    #[prost(uint32, repeated, tag = "11")]
+    pub passages_left_out: ::prost::alloc::vec::Vec<u32>,
 }
 /// AnswerMode says whether an answer is wanted.
 #[allow(clippy::all)]
@@ -545,6 +576,33 @@ pub mod router_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
+        /// CheckLabels compares the labels of an intent model with those that the serving policy has rules for.
+        pub async fn check_labels(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckLabelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckLabelsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.RouterService/CheckLabels",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.router.v1.RouterService", "CheckLabels"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -582,6 +640,14 @@ pub mod router_service_server {
             request: tonic::Request<super::QueryStreamRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::QueryStreamStream>,
+            tonic::Status,
+        >;
+        /// CheckLabels compares the labels of an intent model with those that the serving policy has rules for.
+        async fn check_labels(
+            &self,
+            request: tonic::Request<super::CheckLabelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckLabelsResponse>,
             tonic::Status,
         >;
     }
@@ -792,6 +858,51 @@ pub mod router_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.router.v1.RouterService/CheckLabels" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckLabelsSvc<T: RouterService>(pub Arc<T>);
+                    impl<
+                        T: RouterService,
+                    > tonic::server::UnaryService<super::CheckLabelsRequest>
+                    for CheckLabelsSvc<T> {
+                        type Response = super::CheckLabelsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckLabelsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouterService>::check_labels(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckLabelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

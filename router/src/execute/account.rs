@@ -119,6 +119,7 @@ impl AccountBuilder {
             generator: self.generator,
             finish_reason: self.finish_reason.into(),
             usage: self.usage,
+            ..Account::default()
         }
     }
 }

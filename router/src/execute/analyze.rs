@@ -42,7 +42,7 @@ impl Engine {
             text: text.to_owned(),
             intent: wanted != Wanted::Vector,
             vector: wanted != Wanted::Intent,
-            earlier_turns: Vec::new(),
+            ..AnalyzeRequest::default()
         };
         let started = Instant::now();
         let response = self.model_host.analyze(request, Hop::new(deadline, self.hops.analyze()).deadline).await?;

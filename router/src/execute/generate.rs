@@ -22,8 +22,7 @@ impl Run {
             query: self.query.question.text.clone(),
             passages: passages.iter().map(to_generation).collect(),
             generator: generator.unwrap_or_default(),
-            earlier_turns: Vec::new(),
-            max_output_tokens: 0,
+            ..GenerateRequest::default()
         };
         let started = Instant::now();
         let outcome = self.forward(request, hop).await;

@@ -79,7 +79,10 @@ pub fn decide(policy: &Policy, intent: &Intent, overrides: &Overrides) -> Plan {
         false => policy.intents.get(&intent.label).map(|mapped| &mapped.rule),
     };
     let threshold = threshold(policy, rule, intent);
-    let believed = intent.confidence >= threshold;
+    // A model that tells queries outside its scope by a score says nothing of them by the
+    // confidence of the label that they resemble most.
+    let strange = intent.out_of_scope && intent.strangeness.is_some();
+    let believed = strange || intent.confidence >= threshold;
     let (reason, step) = match rule {
         _ if !believed => (PlanReason::LowConfidence, &policy.default),
         None => (PlanReason::UnmappedIntent, &policy.default),
@@ -223,6 +226,14 @@ mod tests {
                 (road, reason, threshold),
                 "{label} {confidence}"
             );
+        }
+    }
+
+    #[test]
+    fn a_strange_query_is_out_of_scope_whatever_it_resembles() {
+        for (strangeness, reason) in [(Some(7.5), PlanReason::OutOfScope), (None, PlanReason::LowConfidence)] {
+            let strange = Intent { out_of_scope: true, strangeness, ..intent("lookup", 0.1, 0.9) };
+            assert_eq!(decide(&policy(), &strange, &Overrides::default()).reason, reason);
         }
     }
 

@@ -11,8 +11,10 @@ use tonic::{Request, Response, Status};
 use trivium_proto::model::v1::{
     AnalyzeRequest, AnalyzeResponse, Citation, ComputeTimings, EmbedRequest, EmbedResponse, FinishReason,
     GenerateRequest, GenerateResponse, GenerationSummary, GetTokenizerRequest, GetTokenizerResponse, Intent,
-    IntentScore, ListModelsRequest, ListModelsResponse, Model, ModelKind, ModelRef, QueryVector, TokenUsage,
-    generate_response::Event, model_service_server::ModelService,
+    IntentScore, ListModelsRequest, ListModelsResponse, LoadModelRequest, LoadModelResponse, Model, ModelKind,
+    ModelRef, PromoteModelRequest, PromoteModelResponse, QueryVector, RerankRequest, RerankResponse,
+    RollbackModelRequest, RollbackModelResponse, ShadowModelRequest, ShadowModelResponse, TokenUsage,
+    UnloadModelRequest, UnloadModelResponse, generate_response::Event, model_service_server::ModelService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -60,6 +62,7 @@ pub fn intent(label: &str, confidence: f64) -> Intent {
         out_of_scope: label == "out_of_scope",
         runners_up: vec![IntentScore { label: "comparison".into(), probability: 0.05 }],
         model: Some(model_ref("intents")),
+        ..Intent::default()
     }
 }
 
@@ -105,13 +108,20 @@ fn event(event: Event) -> Result<GenerateResponse, Status> {
 
 fn says(pieces: &[&str], has_passages: bool) -> Events {
     let text = pieces.iter().map(|piece| event(Event::Text((*piece).to_owned())));
-    let citation = Citation { passage_number: 1, answer_start: 0, answer_end: 10, quote: "It is here.".into() };
+    let citation = Citation {
+        passage_number: 1,
+        answer_start: 0,
+        answer_end: 10,
+        quote: "It is here.".into(),
+        ..Citation::default()
+    };
     let citation = has_passages.then(|| event(Event::Citation(citation)));
     let summary = GenerationSummary {
         generator: "extractive".into(),
         model: Some(model_ref("minilm")),
         finish_reason: FinishReason::Stop.into(),
         usage: Some(TokenUsage { input_tokens: 7, output_tokens: 3 }),
+        ..GenerationSummary::default()
     };
     let events: Vec<_> = text.chain(citation).chain([event(Event::Summary(summary))]).collect();
     Box::pin(stream::iter(events))
@@ -132,6 +142,7 @@ impl ModelService for Served {
             tokens: 5,
             truncated: false,
             timings: Some(ComputeTimings { queue_ms: 0.1, tokenize_ms: 0.2, forward_ms: 4.0 }),
+            cached: false,
         }))
     }
 
@@ -178,5 +189,32 @@ impl ModelService for Served {
             ..Model::default()
         });
         Ok(Response::new(ListModelsResponse { models: models.into_iter().collect() }))
+    }
+
+    async fn rerank(&self, _: Request<RerankRequest>) -> Result<Response<RerankResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
+    }
+
+    async fn load_model(&self, _: Request<LoadModelRequest>) -> Result<Response<LoadModelResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
+    }
+
+    async fn unload_model(&self, _: Request<UnloadModelRequest>) -> Result<Response<UnloadModelResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
+    }
+
+    async fn promote_model(&self, _: Request<PromoteModelRequest>) -> Result<Response<PromoteModelResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
+    }
+
+    async fn rollback_model(
+        &self,
+        _: Request<RollbackModelRequest>,
+    ) -> Result<Response<RollbackModelResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
+    }
+
+    async fn shadow_model(&self, _: Request<ShadowModelRequest>) -> Result<Response<ShadowModelResponse>, Status> {
+        Err(Status::unimplemented("the router changes no models"))
     }
 }

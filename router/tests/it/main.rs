@@ -6,6 +6,7 @@ mod bad_input;
 mod deadlines;
 mod fake_model_host;
 mod fake_retriever;
+mod labels;
 mod readiness;
 mod retrieval;
 mod roads;

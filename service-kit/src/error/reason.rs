@@ -83,6 +83,12 @@ catalogue! {
     NoModel = "NO_MODEL", FailedPrecondition, "`trivium models pull minilm` fetches the encoder; `trivium intents fit` fits the intent model";
     /// A bundle whose files do not match its manifest.
     ModelDamaged = "MODEL_DAMAGED", FailedPrecondition, "remove the bundle's folder and pull or fit it again";
+    /// A rollback without a version to go back to.
+    NoPreviousModel = "NO_PREVIOUS_MODEL", FailedPrecondition, "name the version that is to serve: `trivium models promote NAME VERSION`";
+    /// A version that cannot be let go, because something needs it.
+    ModelInUse = "MODEL_IN_USE", FailedPrecondition, "promote another version or end the shadow first; the error says what needs it";
+    /// More models in memory than the host may have.
+    TooManyModels = "TOO_MANY_MODELS", ResourceExhausted, "`trivium models unload NAME VERSION` lets one go; model_host.max_loaded_models is the limit";
     /// A field of the contract that this version does not serve.
     NotServed = "NOT_SERVED", Unimplemented, "leave the field unset";
     /// A method that this server does not have.

@@ -1,6 +1,14 @@
 //! The accept loop, and the life of one connection.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper_util::{
@@ -21,6 +29,23 @@ use super::ServerOptions;
 
 /// How long the loop waits after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The connection that a request came on. It stands in the request's extensions, so that
+/// services can be fair between callers without knowing who they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection(u64);
+
+impl Connection {
+    /// A number that no other connection of this process has; 0 outside any.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
 
 /// Accepts until `shutdown`; then lets running calls finish, for at most `drain_ms`.
 pub(super) async fn accept<S>(listener: TcpListener, stack: S, options: ServerOptions, shutdown: CancellationToken)
@@ -85,7 +110,12 @@ where
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection does not take TCP_NODELAY");
     }
-    let service = TowerToHyperService::new(stack.map_request(|request: Request<_>| request.map(Body::new)));
+    let connection = Connection::next();
+    let service = TowerToHyperService::new(stack.map_request(move |request: Request<_>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(connection);
+        request
+    }));
     let mut builder = Builder::new(TokioExecutor::new()).http2_only();
     let probe = Duration::from_millis(options.keepalive_ms);
     builder

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 use trivium_proto::model::v1::{
     AnalyzeRequest, AnalyzeResponse, EmbedRequest, EmbedResponse, GenerateRequest, GenerateResponse,
-    GetTokenizerRequest, GetTokenizerResponse, ListModelsRequest, ListModelsResponse,
+    GetTokenizerRequest, GetTokenizerResponse, ListModelsRequest, ListModelsResponse, LoadModelRequest,
+    LoadModelResponse, PromoteModelRequest, PromoteModelResponse, RerankRequest, RerankResponse, RollbackModelRequest,
+    RollbackModelResponse, ShadowModelRequest, ShadowModelResponse, UnloadModelRequest, UnloadModelResponse,
     generate_response::Event,
     model_service_client::ModelServiceClient,
     model_service_server::{ModelService, ModelServiceServer, SERVICE_NAME},
@@ -62,6 +64,33 @@ impl ModelService for Scripted {
     async fn list_models(&self, request: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
         let left = Deadline::of(&request).remaining().as_millis();
         Err(Error::new(Reason::Internal, left.to_string()).into())
+    }
+
+    async fn rerank(&self, _: Request<RerankRequest>) -> Result<Response<RerankResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
+    }
+
+    async fn load_model(&self, _: Request<LoadModelRequest>) -> Result<Response<LoadModelResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
+    }
+
+    async fn unload_model(&self, _: Request<UnloadModelRequest>) -> Result<Response<UnloadModelResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
+    }
+
+    async fn promote_model(&self, _: Request<PromoteModelRequest>) -> Result<Response<PromoteModelResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
+    }
+
+    async fn rollback_model(
+        &self,
+        _: Request<RollbackModelRequest>,
+    ) -> Result<Response<RollbackModelResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
+    }
+
+    async fn shadow_model(&self, _: Request<ShadowModelRequest>) -> Result<Response<ShadowModelResponse>, Status> {
+        Err(Status::unimplemented("no test changes models"))
     }
 }
 
