@@ -12,9 +12,8 @@ mod sums;
 use super::VectorHit;
 use crate::row_ids::{RowIds, common_places};
 use best::{Best, KthLargest};
-use codes::{Codes, QueryCode};
+use codes::{Codes, Estimates, QueryCode};
 use rayon::prelude::*;
-use std::iter::Peekable;
 use std::sync::Arc;
 use sums::FixedSums;
 use trivium_ranking::fusion::ScoreMoments;
@@ -59,6 +58,12 @@ struct Deleted {
 impl Deleted {
     fn contains(&self, row: usize) -> bool {
         self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    /// The deleted rows, ascending.
+    fn rows(&self) -> impl Iterator<Item = usize> {
+        let words = self.bits.iter().enumerate();
+        words.flat_map(|(place, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| place * 64 + bit))
     }
 
     fn insert(&mut self, row: usize, rows: usize) {
@@ -196,21 +201,23 @@ impl Segment {
 
     /// A first look at all rows, through their codes.
     fn look(&self, query: &QueryCode, k: usize, among: Option<&RowIds>) -> Look {
+        let Estimates { similarities, slacks } = self.rows.codes.estimates(query);
+        let mut sums = FixedSums::of(&similarities);
+        self.deleted.rows().for_each(|row| sums.remove(similarities[row]));
         let mut lowest = KthLargest::of(k);
-        let mut sums = FixedSums::default();
-        let mut wanted = among.map(|among| common_places(&self.rows.ids, among).peekable());
-        let highest = self.rows.codes.estimates(query).enumerate().map(|(row, estimate)| {
-            if self.deleted.contains(row) {
-                return f32::NEG_INFINITY;
+        let mut highest = vec![f32::NEG_INFINITY; similarities.len()];
+        let consider = |row: usize| {
+            lowest.add(similarities[row] - slacks[row]);
+            highest[row] = similarities[row] + slacks[row];
+        };
+        match among {
+            None if self.deleted.count == 0 => (0..similarities.len()).for_each(consider),
+            None => (0..similarities.len()).filter(|row| !self.deleted.contains(*row)).for_each(consider),
+            Some(among) => {
+                let places = common_places(&self.rows.ids, among);
+                places.filter(|row| !self.deleted.contains(*row)).for_each(consider);
             }
-            sums.add(estimate.similarity);
-            if wanted.as_mut().is_some_and(|wanted| !comes_next(wanted, row)) {
-                return f32::NEG_INFINITY;
-            }
-            lowest.add(estimate.similarity - estimate.slack);
-            estimate.similarity + estimate.slack
-        });
-        let highest = highest.collect();
+        }
         Look { highest, lowest, sums }
     }
 
@@ -245,12 +252,6 @@ impl Rows {
         self.values.extend_from_slice(from.vector(row, dimension));
         self.codes.push_copy(&from.codes, row, dimension);
     }
-}
-
-/// Whether `row` is among the places, which are ascending; those before it are passed over.
-fn comes_next(places: &mut Peekable<impl Iterator<Item = usize>>, row: usize) -> bool {
-    while places.next_if(|place| *place < row).is_some() {}
-    places.next_if_eq(&row).is_some()
 }
 
 /// The inner product. Sums run in lanes, so the result may differ from a plain loop in the last digits.

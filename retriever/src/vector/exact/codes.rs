@@ -10,31 +10,26 @@ const ROW_CODE: f32 = 127.0;
 /// What arithmetic in single precision may add to an error, as a share of the two lengths' product.
 const ROUNDING: f32 = 1e-4;
 
-/// The codes of a segment's rows.
+/// The codes of a segment's rows, and how each row's are to be read. One list for each number, so that all rows are worked
+/// out side by side.
 #[derive(Debug, Default)]
 pub(super) struct Codes {
     values: Vec<i8>,
-    rows: Vec<RowCode>,
-}
-
-/// How a row's codes are to be read.
-#[derive(Debug, Clone, Copy)]
-struct RowCode {
     /// A code times this is about the row's value.
-    scale: f32,
+    scales: Vec<f32>,
     /// Euclidean length of what the codes stand for.
-    length: f32,
+    lengths: Vec<f32>,
     /// Euclidean distance between the row and what the codes stand for, or a little more.
-    error: f32,
+    errors: Vec<f32>,
 }
 
-/// What the codes of a row say of its similarity to a query.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Estimate {
+/// What the codes of all rows say of their similarities to a query, in the order of the rows.
+#[derive(Debug)]
+pub(super) struct Estimates {
     /// About the similarity.
-    pub(super) similarity: f32,
+    pub(super) similarities: Vec<f32>,
     /// The similarity differs by no more than this.
-    pub(super) slack: f32,
+    pub(super) slacks: Vec<f32>,
 }
 
 /// A query, coded in sixteen bits or as many as its sums leave room for.
@@ -55,27 +50,34 @@ impl Codes {
     }
 
     pub(super) fn with_capacity(rows: usize, dimension: usize) -> Self {
-        Self { values: Vec::with_capacity(rows * dimension), rows: Vec::with_capacity(rows) }
+        let numbers = || Vec::with_capacity(rows);
+        Self { values: Vec::with_capacity(rows * dimension), scales: numbers(), lengths: numbers(), errors: numbers() }
     }
 
     /// Bytes that one row takes.
     pub(super) fn bytes_per_row(dimension: usize) -> usize {
-        dimension * size_of::<i8>() + size_of::<RowCode>()
+        dimension * size_of::<i8>() + 3 * size_of::<f32>()
     }
 
     /// Adds a row of other codes.
     pub(super) fn push_copy(&mut self, from: &Self, row: usize, dimension: usize) {
         self.values.extend_from_slice(&from.values[row * dimension..(row + 1) * dimension]);
-        self.rows.push(from.rows[row]);
+        self.scales.push(from.scales[row]);
+        self.lengths.push(from.lengths[row]);
+        self.errors.push(from.errors[row]);
     }
 
-    /// What each row's codes say, in the order of the rows.
-    pub(super) fn estimates(&self, query: &QueryCode) -> impl Iterator<Item = Estimate> {
-        let rows = self.rows.iter().zip(self.values.chunks_exact(query.values.len()));
-        rows.map(move |(row, codes)| Estimate {
-            similarity: query.scale * row.scale * inner_product(&query.values, codes) as f32,
-            slack: query.length * (row.error + ROUNDING * row.length) + query.error * row.length,
-        })
+    /// What each row's codes say. One pass after another: each is a plain loop, which the compiler turns into vector
+    /// instructions, where one loop for everything would do its arithmetic row by row.
+    pub(super) fn estimates(&self, query: &QueryCode) -> Estimates {
+        let rows = self.values.chunks_exact(query.values.len());
+        let products: Vec<i32> = rows.map(|codes| inner_product(&query.values, codes)).collect();
+        let scaled = products.iter().zip(&self.scales);
+        let similarities = scaled.map(|(product, scale)| query.scale * scale * *product as f32).collect();
+        let by_length = query.length * ROUNDING + query.error;
+        let slacks = self.errors.iter().zip(&self.lengths);
+        let slacks = slacks.map(|(error, length)| query.length * error + by_length * length).collect();
+        Estimates { similarities, slacks }
     }
 
     fn push(&mut self, vector: &[f32]) {
@@ -84,7 +86,9 @@ impl Codes {
         self.values.extend(vector.iter().map(|value| (value / scale).round() as i8));
         let meant = self.values[from..].iter().map(|code| f32::from(*code) * scale);
         let (length, error) = length_and_error(vector, meant);
-        self.rows.push(RowCode { scale, length, error });
+        self.scales.push(scale);
+        self.lengths.push(length);
+        self.errors.push(error);
     }
 }
 
@@ -144,10 +148,12 @@ mod tests {
             }),
         ) {
             let codes = Codes::of(&vectors.concat(), query.len());
-            for (vector, estimate) in vectors.iter().zip(codes.estimates(&QueryCode::of(&query))) {
+            let Estimates { similarities, slacks } = codes.estimates(&QueryCode::of(&query));
+            prop_assert_eq!((similarities.len(), slacks.len()), (vectors.len(), vectors.len()));
+            for (vector, (similarity, slack)) in vectors.iter().zip(similarities.into_iter().zip(slacks)) {
                 let exact: f64 = vector.iter().zip(&query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                let off = (exact - f64::from(estimate.similarity)).abs();
-                prop_assert!(off <= f64::from(estimate.slack), "{off} beyond {}", estimate.slack);
+                let off = (exact - f64::from(similarity)).abs();
+                prop_assert!(off <= f64::from(slack), "{off} beyond {slack}");
             }
         }
     }
@@ -156,14 +162,14 @@ mod tests {
     fn the_slack_of_unit_vectors_is_small() {
         let vector: Vec<f32> =
             (0..384).map(|place| if place % 2 == 0 { 1.0 } else { -1.0 } / 384.0_f32.sqrt()).collect();
-        let estimate = Codes::of(&vector, 384).estimates(&QueryCode::of(&vector)).next().unwrap();
-        assert!((estimate.similarity - 1.0).abs() < 0.01 && estimate.slack < 0.02, "{estimate:?}");
+        let estimates = Codes::of(&vector, 384).estimates(&QueryCode::of(&vector));
+        assert!((estimates.similarities[0] - 1.0).abs() < 0.01 && estimates.slacks[0] < 0.02, "{estimates:?}");
     }
 
     #[test]
     fn the_longest_query_does_not_overflow() {
         let vector = vec![1.0_f32; 65_536];
-        let estimate = Codes::of(&vector, 65_536).estimates(&QueryCode::of(&vector)).next().unwrap();
-        assert!((estimate.similarity - 65_536.0).abs() <= estimate.slack, "{estimate:?}");
+        let estimates = Codes::of(&vector, 65_536).estimates(&QueryCode::of(&vector));
+        assert!((estimates.similarities[0] - 65_536.0).abs() <= estimates.slacks[0], "{estimates:?}");
     }
 }
