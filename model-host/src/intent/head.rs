@@ -75,10 +75,17 @@ impl Head {
         lengths.sum::<f32>() / self.labels().max(1) as f32
     }
 
-    /// The same head with one label more, at the end; `weights` has [`Self::dimension`]
-    /// elements.
-    pub(super) fn with_row(&self, weights: &[f32], bias: f32) -> Self {
-        let all = self.weights.data.iter().chain(weights).copied().collect();
+    /// The same head with one label more, at the end. Its row is the given mixture of the rows
+    /// that are there, plus `weights` (of [`Self::dimension`] elements) and `bias`.
+    pub(super) fn with_row(&self, mixture: &[f32], weights: &[f32], bias: f32) -> Self {
+        let mut row = weights.to_vec();
+        for (share, own) in mixture.iter().zip(self.weights.rows()) {
+            for (total, weight) in row.iter_mut().zip(own) {
+                *total += share * weight;
+            }
+        }
+        let bias = bias + dot(mixture, &self.bias.data);
+        let all = self.weights.data.iter().copied().chain(row).collect();
         Self::from_parts(all, self.bias.data.iter().copied().chain([bias]).collect())
     }
 
@@ -110,8 +117,8 @@ mod tests {
     fn a_row_joins_at_the_end() {
         let head = Head::new(vec![3.0, 4.0, 0.0, 1.0], vec![0.5, -0.5]).unwrap();
         assert_eq!(head.mean_row_length(), 3.0);
-        let longer = head.with_row(&[1.0, 1.0], 2.0);
-        assert_eq!(longer.logits(&[1.0, 0.0]), [3.5, -0.5, 3.0]);
+        let longer = head.with_row(&[0.5, 0.5], &[1.0, 1.0], 2.0);
+        assert_eq!(longer.logits(&[1.0, 0.0]), [3.5, -0.5, 4.5]);
     }
 
     #[test]

@@ -174,3 +174,17 @@ fn a_manifest_that_contradicts_itself_is_refused() {
         assert!(error.contains(expected), "{to}: {error}");
     }
 }
+
+#[test]
+fn a_score_without_its_statistics_is_refused() {
+    let models = TinyModels::new();
+    let fitted = fine_tuned(&models.registry).unwrap();
+    let mut manifest = models.registry.open(&fitted.model).unwrap().manifest().clone();
+    let ModelSpec::Intent(spec) = &mut manifest.model else { panic!("an intent model was assembled") };
+    spec.out_of_scope.as_mut().unwrap().score = ScoreKind::Mahalanobis;
+    manifest.files.retain(|file| file.name.as_str() != "statistics.safetensors");
+    let path = models.folder.path().join("intents/1/manifest.toml");
+    fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
+    let error = models.registry.open(&fitted.model).unwrap_err().to_string();
+    assert!(error.contains("does not list statistics.safetensors"), "{error}");
+}

@@ -5,6 +5,7 @@
 
 mod batching;
 mod bundles;
+mod few_shot;
 mod fine_tuned;
 mod format1;
 mod grpc;

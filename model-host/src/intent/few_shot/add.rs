@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::kept::Kept;
-use super::row::{self, Known, Made, Setting};
+use super::row::{self, Known, Made, Query, Setting};
 use super::{FEWEST_EXAMPLES, FewShot};
 use crate::bundle::{
     Bundle, BundleError, CALIBRATION_FILE, HEAD_FILE, IntentSpec, ModelRef, ModelSpec, REPORT_FILE, Registry,
@@ -153,12 +153,12 @@ fn extend(classifier: &Classifier, label: &str, vectors: Vec<Vec<f32>>, kept: &K
         row_length: classifier.head.mean_row_length(),
         floor: classifier.scope.logit_floor(),
     };
-    let examples: Vec<(Vec<f32>, Vec<f32>)> =
+    let examples: Vec<Query> =
         vectors.into_iter().map(|vector| (vector.clone(), classifier.head.logits(&vector))).collect();
     let made = row::make(&examples, &setting)?;
     let threshold = threshold(classifier, &made, &examples);
     let mut extended = classifier.clone();
-    extended.head = classifier.head.with_row(&made.row.weights, made.row.bias);
+    extended.head = classifier.head.with_row(&made.row.mixture, &made.row.weights, made.row.bias);
     extended.labels.push(label.to_owned());
     extended.thresholds.push(threshold);
     if let Scope::Score { scorer, .. } = &mut extended.scope {
@@ -174,7 +174,7 @@ fn extend(classifier: &Classifier, label: &str, vectors: Vec<Vec<f32>>, kept: &K
 }
 
 /// The usual threshold, from the examples that were left out in turn.
-fn threshold(classifier: &Classifier, made: &Made, examples: &[(Vec<f32>, Vec<f32>)]) -> f32 {
+fn threshold(classifier: &Classifier, made: &Made, examples: &[Query]) -> f32 {
     let decisions: Vec<(usize, f32, bool)> = made
         .left_out
         .iter()
@@ -190,7 +190,7 @@ fn threshold(classifier: &Classifier, made: &Made, examples: &[(Vec<f32>, Vec<f3
 
 /// The share of the examples that are decided for the new label and in scope, each with the
 /// logit that it gets from the others.
-fn left_out_recall(extended: &Classifier, made: &Made, examples: &[(Vec<f32>, Vec<f32>)]) -> f32 {
+fn left_out_recall(extended: &Classifier, made: &Made, examples: &[Query]) -> f32 {
     let found = made.left_out.iter().zip(examples).filter(|((own, other), (vector, logits))| {
         let logits: Vec<f32> = logits.iter().copied().chain([*own]).collect();
         own > other && !extended.scope.rejects(vector, &logits)

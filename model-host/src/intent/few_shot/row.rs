@@ -1,10 +1,13 @@
 //! A head's row for a new label, from its examples and from queries that are known to bear
 //! other labels. Pure.
 //!
-//! The row points from the middle of the known queries to the middle of the examples: the
-//! examples' prototype. How long it is, and its bias, are what makes the examples most likely
-//! against the labels that are there, each example judged by the prototype of the others.
+//! The row starts as the mixture of the rows that the head now gives the examples to, since
+//! that is what already tells them from everything else. To it comes the examples' prototype:
+//! the direction to their middle from the middle of the known queries which those rows are
+//! right for. How much of it comes in, and the bias, are what makes the examples most likely
+//! against the labels that are there, each example judged by what the others give.
 
+use crate::intent::softmax;
 use crate::intent::vectors::dot;
 
 /// The most of the known queries that a new label may take over, 0 to 1.
@@ -39,59 +42,108 @@ pub struct Setting<'a> {
 /// The row of a new label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// How much of each row that is there goes into the new one; sums to 1.
+    pub mixture: Vec<f32>,
+    /// What is added to the mixture's weights.
     pub weights: Vec<f32>,
+    /// What is added to the mixture's bias.
     pub bias: f32,
 }
 
 /// A row, and how it does.
 pub struct Made {
     pub row: Row,
-    /// For each example, the new label's logit when the example is left out of the prototype,
-    /// and that of the best other label.
+    /// For each example, the new label's logit when the example is left out of the making, and
+    /// that of the best other label.
     pub left_out: Vec<(f32, f32)>,
     /// Share of the known queries in scope whose first label becomes the new one, 0 to 1.
     pub taken_over: f32,
 }
 
-/// Makes the row. `examples` are the vectors and logits of at least two queries of the new
-/// label. `None` if they have no direction from the known queries, or there are none of those.
-pub fn make(examples: &[(Vec<f32>, Vec<f32>)], setting: &Setting<'_>) -> Option<Made> {
-    let vectors: Vec<&[f32]> = examples.iter().map(|(vector, _)| &vector[..]).collect();
-    let inside: Vec<&[f32]> = setting.known.iter().filter(|k| k.in_scope).map(|k| k.vector).collect();
-    let middle = mean(&inside)?;
-    let direction = towards(&mean(&vectors)?, &middle)?;
-    let offset = dot(&direction, &middle);
-    let left_out_places: Vec<f32> = (0..vectors.len())
+/// A query's vector and its logits.
+pub type Query = (Vec<f32>, Vec<f32>);
+
+/// Makes the row from at least two queries of the new label. `None` if they have no direction
+/// from the known queries, or there are none of those.
+pub fn make(examples: &[Query], setting: &Setting<'_>) -> Option<Made> {
+    let all: Vec<&Query> = examples.iter().collect();
+    let prototype = Prototype::new(&all, setting)?;
+    let positives: Vec<Point> = (0..examples.len())
         .map(|left_out| {
-            let others: Vec<&[f32]> =
-                vectors.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, v)| *v).collect();
-            let towards_others = towards(&mean(&others)?, &middle)?;
-            Some(dot(&towards_others, vectors[left_out]) - dot(&towards_others, &middle))
+            let others: Vec<&Query> =
+                examples.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, query)| query).collect();
+            let (vector, logits) = &examples[left_out];
+            Some(Prototype::new(&others, setting)?.point(vector, logits, setting))
         })
         .collect::<Option<_>>()?;
-    let positives: Vec<Point> = left_out_places
-        .iter()
-        .zip(examples)
-        .map(|(place, (_, logits))| Point { place: *place, rivals: rivals(logits, setting) })
-        .collect();
-    let negatives: Vec<Point> = setting
-        .known
-        .iter()
-        .map(|known| Point { place: dot(&direction, known.vector) - offset, rivals: rivals(&known.logits, setting) })
-        .collect();
+    let negatives: Vec<Point> =
+        setting.known.iter().map(|known| prototype.point(known.vector, &known.logits, setting)).collect();
     let (length, bias) = most_likely(&positives, &negatives, setting);
     let bias = bounded(length, bias, &negatives, setting.known);
-    let logit = |place: f32| length * place + bias;
-    let left_out = left_out_places.iter().zip(examples).map(|(p, (_, logits))| (logit(*p), highest(logits))).collect();
-    let row = Row { weights: direction.iter().map(|x| length * x).collect(), bias: bias - length * offset };
-    Some(Made { left_out, taken_over: taken_over(length, bias, &negatives, setting.known), row })
+    let left_out = positives.iter().zip(examples);
+    let left_out = left_out.map(|(point, (_, logits))| (point.logit(length, bias), highest(logits))).collect();
+    let taken_over = taken_over(length, bias, &negatives, setting.known);
+    Some(Made { left_out, taken_over, row: prototype.row(length, bias) })
 }
 
-/// Where a query lies along the prototype, and the logarithm of the summed exponentials of
-/// what the new label competes with, at the temperature.
+/// Where the examples of a label lie.
+struct Prototype {
+    mixture: Vec<f32>,
+    /// Of length 1.
+    direction: Vec<f32>,
+    /// Where the middle of the known queries lies along it.
+    offset: f32,
+}
+
+impl Prototype {
+    fn new(examples: &[&Query], setting: &Setting<'_>) -> Option<Self> {
+        let given: Vec<Vec<f32>> =
+            examples.iter().map(|(_, logits)| probabilities(logits, setting.temperature)).collect();
+        let mixture = mean(given.iter().map(|shares| (&shares[..], 1.0)))?;
+        let inside = setting.known.iter().filter(|known| known.in_scope);
+        let middle = mean(inside.map(|known| {
+            let resembles = dot(&mixture, &probabilities(&known.logits, setting.temperature));
+            (known.vector, resembles)
+        }))?;
+        let place = mean(examples.iter().map(|(vector, _)| (&vector[..], 1.0)))?;
+        let direction = towards(&place, &middle)?;
+        Some(Self { offset: dot(&direction, &middle), mixture, direction })
+    }
+
+    fn point(&self, vector: &[f32], logits: &[f32], setting: &Setting<'_>) -> Point {
+        Point {
+            mixed: dot(&self.mixture, logits),
+            place: dot(&self.direction, vector) - self.offset,
+            rivals: rivals(logits, setting),
+        }
+    }
+
+    fn row(self, length: f32, bias: f32) -> Row {
+        let weights = self.direction.iter().map(|x| length * x).collect();
+        Row { mixture: self.mixture, weights, bias: bias - length * self.offset }
+    }
+}
+
+/// What a query has to do with a prototype.
 struct Point {
+    /// Its logit by the mixture of the rows that are there.
+    mixed: f32,
+    /// Where it lies along the prototype's direction.
     place: f32,
+    /// The logarithm of the summed exponentials of what the new label competes with, at the
+    /// temperature.
     rivals: f32,
+}
+
+impl Point {
+    /// The new label's logit.
+    fn logit(&self, length: f32, bias: f32) -> f32 {
+        self.mixed + length * self.place + bias
+    }
+}
+
+fn probabilities(logits: &[f32], temperature: f32) -> Vec<f32> {
+    softmax(&logits.iter().map(|logit| logit / temperature).collect::<Vec<f32>>())
 }
 
 fn rivals(logits: &[f32], setting: &Setting<'_>) -> f32 {
@@ -106,7 +158,8 @@ fn most_likely(positives: &[Point], negatives: &[Point], setting: &Setting<'_>) 
     let longest = LONGEST_ROW * setting.row_length;
     let reach = positives.iter().chain(negatives).map(|p| p.place.abs()).fold(0.0, f32::max) * longest;
     let rivals = positives.iter().chain(negatives).map(|p| p.rivals.abs()).fold(0.0, f32::max);
-    let widest = reach + rivals * setting.temperature + 20.0 * setting.temperature;
+    let mixed = positives.iter().chain(negatives).map(|p| p.mixed.abs()).fold(0.0, f32::max);
+    let widest = reach + mixed + (rivals + 20.0) * setting.temperature;
     let best_bias = |length: f32| minimum(|bias| loss(length, bias, positives, negatives, setting), -widest, widest);
     let length = minimum(|length| loss(length, best_bias(length), positives, negatives, setting), 0.0, longest);
     (length, best_bias(length))
@@ -114,7 +167,7 @@ fn most_likely(positives: &[Point], negatives: &[Point], setting: &Setting<'_>) 
 
 fn loss(length: f32, bias: f32, positives: &[Point], negatives: &[Point], setting: &Setting<'_>) -> f32 {
     // How far the new label is ahead of its rivals.
-    let ahead = |point: &Point| (length * point.place + bias) / setting.temperature - point.rivals;
+    let ahead = |point: &Point| point.logit(length, bias) / setting.temperature - point.rivals;
     let missed: f32 = positives.iter().map(|point| softplus(-ahead(point))).sum();
     let taken: f32 = negatives.iter().map(|point| softplus(ahead(point))).sum();
     missed + taken
@@ -140,7 +193,7 @@ fn minimum(of: impl Fn(f32) -> f32, mut low: f32, mut high: f32) -> f32 {
 /// The bias, lowered as far as it takes to leave the known queries to their labels.
 fn bounded(length: f32, bias: f32, negatives: &[Point], known: &[Known<'_>]) -> f32 {
     let mut room: Vec<f32> =
-        inside(negatives, known).map(|(point, known)| highest(&known.logits) - (length * point.place + bias)).collect();
+        inside(negatives, known).map(|(point, known)| highest(&known.logits) - point.logit(length, bias)).collect();
     room.sort_by(f32::total_cmp);
     let allowed = (LARGEST_TAKEOVER * room.len() as f32) as usize;
     // The first query that may not be taken over decides; a little more, so that it stays ahead.
@@ -153,7 +206,7 @@ fn bounded(length: f32, bias: f32, negatives: &[Point], known: &[Known<'_>]) -> 
 fn taken_over(length: f32, bias: f32, negatives: &[Point], known: &[Known<'_>]) -> f32 {
     let all = inside(negatives, known).count();
     let taken =
-        inside(negatives, known).filter(|(point, known)| length * point.place + bias > highest(&known.logits)).count();
+        inside(negatives, known).filter(|(point, known)| point.logit(length, bias) > highest(&known.logits)).count();
     taken as f32 / all.max(1) as f32
 }
 
@@ -165,16 +218,18 @@ fn highest(logits: &[f32]) -> f32 {
     logits.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// `None` without vectors.
-fn mean(vectors: &[&[f32]]) -> Option<Vec<f32>> {
-    let mut sum = vectors.first()?.iter().map(|_| 0.0f32).collect::<Vec<f32>>();
-    for vector in vectors {
-        for (total, x) in sum.iter_mut().zip(*vector) {
-            *total += x;
+/// The mean of vectors by their weights; `None` if those sum to nothing.
+fn mean<'a>(weighted: impl Iterator<Item = (&'a [f32], f32)>) -> Option<Vec<f32>> {
+    let mut sum: Vec<f32> = Vec::new();
+    let mut whole = 0.0;
+    for (vector, weight) in weighted {
+        sum.resize(vector.len(), 0.0);
+        whole += weight;
+        for (total, x) in sum.iter_mut().zip(vector) {
+            *total += weight * x;
         }
     }
-    let share = 1.0 / vectors.len() as f32;
-    Some(sum.into_iter().map(|total| total * share).collect())
+    (whole > 0.0).then(|| sum.into_iter().map(|total| total / whole).collect())
 }
 
 /// The direction from `middle` to `place`, of length 1; `None` if they are the same.
@@ -210,8 +265,8 @@ mod tests {
         make(examples, &Setting { known: &known, temperature: 1.0, row_length: 10.0, floor }).unwrap()
     }
 
-    fn logit(row: &Row, vector: &[f32]) -> f32 {
-        dot(&row.weights, vector) + row.bias
+    fn logit(row: &Row, vector: &[f32], logits: &[f32]) -> f32 {
+        dot(&row.mixture, logits) + dot(&row.weights, vector) + row.bias
     }
 
     #[test]
@@ -221,9 +276,9 @@ mod tests {
         assert_eq!(made.taken_over, 0.0);
         assert!(made.left_out.iter().all(|(own, other)| own > other));
         let (vector, logits) = query([0.15, 0.1, 0.95]);
-        assert!(logit(&made.row, &vector) > highest(&logits));
+        assert!(logit(&made.row, &vector, &logits) > highest(&logits));
         for (vector, logits) in &others {
-            assert!(logit(&made.row, vector) < highest(logits));
+            assert!(logit(&made.row, vector, logits) < highest(logits));
         }
     }
 
@@ -243,11 +298,12 @@ mod tests {
 
     #[test]
     fn examples_without_a_direction_make_no_row() {
-        let others = around(0, 4);
+        let others: Vec<_> = around(0, 4).into_iter().map(|(vector, _)| (vector, vec![1.0, 1.0])).collect();
         let known: Vec<Known<'_>> =
             others.iter().map(|(vector, logits)| Known { vector, logits: logits.clone(), in_scope: true }).collect();
         let setting = Setting { known: &known, temperature: 1.0, row_length: 10.0, floor: None };
-        let middle = mean(&known.iter().map(|k| k.vector).collect::<Vec<_>>()).unwrap();
+        // Both rows are equally right for these, so that the middle is that of all.
+        let middle = mean(known.iter().map(|k| (k.vector, 1.0))).unwrap();
         let same = vec![(middle.clone(), vec![1.0, 1.0]), (middle, vec![1.0, 1.0])];
         assert!(make(&same, &setting).is_none());
         let nothing = Setting { known: &[], ..setting };
