@@ -42,15 +42,6 @@ impl Scope {
         }
     }
 
-    /// The logit that puts a query in scope by itself, whatever the others are; `None` where
-    /// that does not depend on logits alone.
-    pub(super) fn logit_floor(&self) -> Option<f32> {
-        match self {
-            Self::Score { scorer: Scorer::Energy, threshold, .. } if threshold.is_finite() => Some(-threshold),
-            _ => None,
-        }
-    }
-
     /// The statistics file, if there is one.
     pub(super) fn statistics(&self) -> Result<Option<Vec<u8>>, TensorFileError> {
         match self {

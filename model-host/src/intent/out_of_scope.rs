@@ -16,7 +16,7 @@ use super::vectors::{largest, normalised};
 use mahalanobis::Mahalanobis;
 use neighbours::Neighbours;
 
-pub(super) use choose::{Evidence, Features, choose};
+pub(super) use choose::{Evidence, Features, choose, threshold_at};
 pub(super) use energy::energy;
 
 /// How a model tells queries outside its scope.

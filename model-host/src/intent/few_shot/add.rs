@@ -12,6 +12,7 @@ use crate::bundle::{
 use crate::encoder::{Encoder, EncoderError};
 use crate::intent::calibrate::fit_thresholds;
 use crate::intent::classifier::{Classifier, Scope};
+use crate::intent::out_of_scope::threshold_at;
 use crate::intent::page::{Shown, page};
 use crate::intent::{IntentError, IntentModel, TensorFileError};
 
@@ -103,7 +104,8 @@ pub fn add_intent(
     let kept = kept(&bundle, intent.dimension())?;
     let encoder = Encoder::load(&registry.open(intent.encoder())?, options.threads)?;
     let vectors = encoder.embed_all(&texts, |_| ())?;
-    let extended = extend(intent.classifier(), &options.label, vectors, &kept)
+    let false_reject = bundle.intent()?.out_of_scope.as_ref().map(|scope| scope.target_false_reject);
+    let extended = extend(intent.classifier(), &options.label, vectors, &kept, false_reject)
         .ok_or_else(|| AddError::NoDirection(model.clone()))?;
     let spec = spec(bundle.intent()?, options, &extended);
     let written = write(registry, &bundle, &extended, spec, options)?;
@@ -142,7 +144,13 @@ struct Extended {
 }
 
 /// `None` if the examples give no direction.
-fn extend(classifier: &Classifier, label: &str, vectors: Vec<Vec<f32>>, kept: &Kept) -> Option<Extended> {
+fn extend(
+    classifier: &Classifier,
+    label: &str,
+    vectors: Vec<Vec<f32>>,
+    kept: &Kept,
+    false_reject: Option<f32>,
+) -> Option<Extended> {
     let known: Vec<Known<'_>> = kept
         .queries()
         .map(|(vector, in_scope)| Known { vector, logits: classifier.head.logits(vector), in_scope })
@@ -151,7 +159,7 @@ fn extend(classifier: &Classifier, label: &str, vectors: Vec<Vec<f32>>, kept: &K
         known: &known,
         temperature: classifier.temperature,
         row_length: classifier.head.mean_row_length(),
-        floor: classifier.scope.logit_floor(),
+        for_each_label: kept.in_scope() as f32 / classifier.labels.len().max(1) as f32,
     };
     let examples: Vec<Query> =
         vectors.into_iter().map(|vector| (vector.clone(), classifier.head.logits(&vector))).collect();
@@ -161,16 +169,24 @@ fn extend(classifier: &Classifier, label: &str, vectors: Vec<Vec<f32>>, kept: &K
     extended.head = classifier.head.with_row(&made.row.mixture, &made.row.weights, made.row.bias);
     extended.labels.push(label.to_owned());
     extended.thresholds.push(threshold);
-    if let Scope::Score { scorer, .. } = &mut extended.scope {
-        let vectors: Vec<&[f32]> = examples.iter().map(|(vector, _)| &vector[..]).collect();
-        scorer.accept(&vectors);
-    }
+    accept(&mut extended, &examples, kept, false_reject);
     let few_shot = FewShot {
         examples: examples.len(),
         left_out_recall: left_out_recall(&extended, &made, &examples),
         taken_over: made.taken_over,
     };
     Some(Extended { classifier: extended, few_shot, threshold })
+}
+
+/// Makes the new label's queries known to the out-of-scope score, and sets its threshold anew:
+/// with a label more, every query is a little less strange.
+fn accept(extended: &mut Classifier, examples: &[Query], kept: &Kept, false_reject: Option<f32>) {
+    let (Scope::Score { scorer, threshold, .. }, Some(rate)) = (&mut extended.scope, false_reject) else { return };
+    let vectors: Vec<&[f32]> = examples.iter().map(|(vector, _)| &vector[..]).collect();
+    scorer.accept(&vectors);
+    let inside = kept.queries().filter(|(_, in_scope)| *in_scope);
+    let strangeness = inside.map(|(vector, _)| scorer.strangeness(vector, &extended.head.logits(vector)));
+    *threshold = threshold.min(threshold_at(rate, strangeness.collect()));
 }
 
 /// The usual threshold, from the examples that were left out in turn.
@@ -202,6 +218,9 @@ fn spec(old: &IntentSpec, options: &AddOptions, extended: &Extended) -> IntentSp
     let mut spec = old.clone();
     spec.labels.push(options.label.clone());
     spec.thresholds.insert(options.label.clone(), extended.threshold);
+    if let (Some(told), Scope::Score { threshold, .. }) = (&mut spec.out_of_scope, &extended.classifier.scope) {
+        told.threshold = *threshold;
+    }
     spec.few_shot.insert(options.label.clone(), extended.few_shot.clone());
     spec
 }

@@ -29,6 +29,11 @@ impl Kept {
         self.vectors.rows().enumerate().map(|(index, vector)| (vector, index < self.inside))
     }
 
+    /// How many of them are in scope.
+    pub fn in_scope(&self) -> usize {
+        self.inside
+    }
+
     /// Reads tensors `vectors` (`[n, dimension]`) and `inside` (`[1]`).
     pub fn from_safetensors(bytes: &[u8], dimension: usize) -> Result<Self, TensorFileError> {
         let file = TensorFile::parse(bytes)?;

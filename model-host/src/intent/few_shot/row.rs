@@ -34,9 +34,9 @@ pub struct Setting<'a> {
     pub temperature: f32,
     /// The mean length of the head's rows.
     pub row_length: f32,
-    /// A logit that queries of the new label must beat as well, so that they do not pass for
-    /// outsiders; `None` where that does not depend on logits.
-    pub floor: Option<f32>,
+    /// How many of the known queries bear one label, on average: the examples together weigh as
+    /// much, lest the new label be thought rarer than the others.
+    pub for_each_label: f32,
 }
 
 /// The row of a new label.
@@ -147,9 +147,9 @@ fn probabilities(logits: &[f32], temperature: f32) -> Vec<f32> {
 }
 
 fn rivals(logits: &[f32], setting: &Setting<'_>) -> f32 {
-    let all = || logits.iter().copied().chain(setting.floor).map(|logit| logit / setting.temperature);
-    let largest = all().fold(f32::NEG_INFINITY, f32::max);
-    largest + all().map(|logit| (logit - largest).exp()).sum::<f32>().ln()
+    let scaled: Vec<f32> = logits.iter().map(|logit| logit / setting.temperature).collect();
+    let largest = highest(&scaled);
+    largest + scaled.iter().map(|logit| (logit - largest).exp()).sum::<f32>().ln()
 }
 
 /// Length and bias of the row that minimise the mean loss: two nested searches, since the loss
@@ -168,7 +168,8 @@ fn most_likely(positives: &[Point], negatives: &[Point], setting: &Setting<'_>) 
 fn loss(length: f32, bias: f32, positives: &[Point], negatives: &[Point], setting: &Setting<'_>) -> f32 {
     // How far the new label is ahead of its rivals.
     let ahead = |point: &Point| point.logit(length, bias) / setting.temperature - point.rivals;
-    let missed: f32 = positives.iter().map(|point| softplus(-ahead(point))).sum();
+    let weight = (setting.for_each_label / positives.len() as f32).max(1.0);
+    let missed = weight * positives.iter().map(|point| softplus(-ahead(point))).sum::<f32>();
     let taken: f32 = negatives.iter().map(|point| softplus(ahead(point))).sum();
     missed + taken
 }
@@ -259,10 +260,10 @@ mod tests {
             .collect()
     }
 
-    fn made(examples: &[(Vec<f32>, Vec<f32>)], others: &[(Vec<f32>, Vec<f32>)], floor: Option<f32>) -> Made {
+    fn made(examples: &[Query], others: &[Query]) -> Made {
         let known: Vec<Known<'_>> =
             others.iter().map(|(vector, logits)| Known { vector, logits: logits.clone(), in_scope: true }).collect();
-        make(examples, &Setting { known: &known, temperature: 1.0, row_length: 10.0, floor }).unwrap()
+        make(examples, &Setting { known: &known, temperature: 1.0, row_length: 10.0, for_each_label: 40.0 }).unwrap()
     }
 
     fn logit(row: &Row, vector: &[f32], logits: &[f32]) -> f32 {
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn a_label_apart_from_the_others_is_told_and_takes_nothing_over() {
         let others: Vec<_> = around(0, 40).into_iter().chain(around(1, 40)).collect();
-        let made = made(&around(2, 5), &others, None);
+        let made = made(&around(2, 5), &others);
         assert_eq!(made.taken_over, 0.0);
         assert!(made.left_out.iter().all(|(own, other)| own > other));
         let (vector, logits) = query([0.15, 0.1, 0.95]);
@@ -283,16 +284,9 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_is_beaten_too() {
-        let others: Vec<_> = around(0, 40).into_iter().chain(around(1, 40)).collect();
-        let made = made(&around(2, 8), &others, Some(6.0));
-        assert!(made.left_out.iter().all(|(own, _)| *own > 6.0), "{:?}", made.left_out);
-    }
-
-    #[test]
     fn a_label_that_is_there_already_takes_over_no_more_than_allowed() {
         let others: Vec<_> = around(0, 150).into_iter().chain(around(1, 150)).collect();
-        let made = made(&around(0, 20), &others, None);
+        let made = made(&around(0, 20), &others);
         assert!(made.taken_over <= LARGEST_TAKEOVER, "{}", made.taken_over);
     }
 
@@ -301,7 +295,7 @@ mod tests {
         let others: Vec<_> = around(0, 4).into_iter().map(|(vector, _)| (vector, vec![1.0, 1.0])).collect();
         let known: Vec<Known<'_>> =
             others.iter().map(|(vector, logits)| Known { vector, logits: logits.clone(), in_scope: true }).collect();
-        let setting = Setting { known: &known, temperature: 1.0, row_length: 10.0, floor: None };
+        let setting = Setting { known: &known, temperature: 1.0, row_length: 10.0, for_each_label: 40.0 };
         // Both rows are equally right for these, so that the middle is that of all.
         let middle = mean(known.iter().map(|k| (k.vector, 1.0))).unwrap();
         let same = vec![(middle.clone(), vec![1.0, 1.0]), (middle, vec![1.0, 1.0])];

@@ -102,15 +102,8 @@ impl Judged {
         Self { inside: scores(evidence.inside), outside: scores(evidence.outside) }
     }
 
-    /// The lowest strangeness that at most `rate` of the queries inside exceed. Without such
-    /// queries nothing is rejected.
     fn threshold(&self, rate: f32) -> f32 {
-        if self.inside.is_empty() {
-            return f32::MAX;
-        }
-        let rejected = (rate * self.inside.len() as f32).floor() as usize;
-        let index = self.inside.len().checked_sub(rejected + 1);
-        index.and_then(|index| self.inside.get(index)).copied().unwrap_or(f32::MIN)
+        quantile(rate, &self.inside)
     }
 
     fn mean_recall(&self, rate: f32) -> f32 {
@@ -126,6 +119,23 @@ impl Judged {
             auroc: auroc(&self.inside, &self.outside),
         }
     }
+}
+
+/// The lowest strangeness that at most `rate` of the queries inside, whose strangeness is given
+/// in any order, exceed. Without such queries nothing is rejected.
+pub(in crate::intent) fn threshold_at(rate: f32, mut inside: Vec<f32>) -> f32 {
+    inside.sort_by(f32::total_cmp);
+    quantile(rate, &inside)
+}
+
+/// As [`threshold_at`], of rising scores.
+fn quantile(rate: f32, inside: &[f32]) -> f32 {
+    if inside.is_empty() {
+        return f32::MAX;
+    }
+    let rejected = (rate * inside.len() as f32).floor() as usize;
+    let index = inside.len().checked_sub(rejected + 1);
+    index.and_then(|index| inside.get(index)).copied().unwrap_or(f32::MIN)
 }
 
 /// The share of rising scores above a threshold; 0 without any.
@@ -211,6 +221,12 @@ mod tests {
             assert!((share_above(&judged.outside, judged.threshold(rate)) - recall).abs() < 1e-6, "{rate}");
             assert!(share_above(&judged.inside, judged.threshold(rate)) <= rate);
         }
+    }
+
+    #[test]
+    fn without_queries_nothing_is_rejected() {
+        assert_eq!(threshold_at(0.5, Vec::new()), f32::MAX);
+        assert_eq!(threshold_at(0.5, vec![3.0, 1.0, 2.0, 4.0]), 2.0);
     }
 
     #[test]
