@@ -1,6 +1,7 @@
 //! The command line: its commands, and the flags that several of them share.
 
 use clap::{Args, Parser, Subcommand};
+use trivium_proto::retriever::v1::{AsOf, as_of::State};
 
 use crate::command::{ask, bench, collections, eval, ingest, intents, models, route, routes, search, serve, up};
 
@@ -97,6 +98,16 @@ impl ModelsDir {
     }
 }
 
+/// The state that `--as-of` names: a version, a time, or else a tag.
+pub fn as_of(text: &str) -> AsOf {
+    let state = match (text.parse(), text.parse()) {
+        (Ok(version), _) => State::Version(version),
+        (_, Ok(time)) => State::Time(time),
+        _ => State::Tag(text.to_owned()),
+    };
+    AsOf { state: Some(state) }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -114,7 +125,7 @@ mod tests {
             "trivium up --data d --config c --router-addr 127.0.0.1:0 --retriever-addr 127.0.0.1:0 --model-host-addr 127.0.0.1:0",
             "trivium serve model-host --config c --addr 127.0.0.1:0",
             "trivium ingest --collection docs a b.md",
-            "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer --filter x",
+            "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer --filter x --as-of 7",
             "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --min-version 6 --json",
             "trivium route hello --json",
             "trivium routes check routes.toml",
@@ -157,5 +168,14 @@ mod tests {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_state_is_a_version_a_time_or_a_tag() {
+        assert_eq!(as_of("7").state, Some(State::Version(7)));
+        assert!(
+            matches!(as_of("2026-05-01T10:00:00Z").state, Some(State::Time(time)) if time.seconds == 1_777_629_600)
+        );
+        assert_eq!(as_of("release-3").state, Some(State::Tag("release-3".to_owned())));
     }
 }

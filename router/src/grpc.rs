@@ -36,7 +36,8 @@ impl RouterService for Edge {
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
         let deadline = Deadline::of(&request);
-        Ok(Response::new(self.0.query(request.into_inner(), deadline).await?))
+        // What a query carries through its hops is large, and would be moved from call to call.
+        Ok(Response::new(Box::pin(self.0.query(request.into_inner(), deadline)).await?))
     }
 
     type QueryStreamStream = Pin<Box<dyn Stream<Item = Result<QueryStreamResponse, Status>> + Send>>;
@@ -53,6 +54,7 @@ impl RouterService for Edge {
         });
         Ok(Response::new(Box::pin(messages)))
     }
+
     async fn check_labels(
         &self,
         request: Request<CheckLabelsRequest>,

@@ -1,5 +1,7 @@
 //! From what callers send to what the router works with. Everything is checked here, before any hop.
 
+use std::collections::HashMap;
+
 use trivium_proto::{
     retriever::v1::{self as search, fusion::Method},
     router::v1::{AnswerMode, CheckLabelsRequest, QueryOptions, QueryRequest, QueryStreamRequest, Road, RouteRequest},
@@ -37,8 +39,19 @@ pub(crate) struct Query {
     pub overrides: Overrides,
     /// A condition on the documents, which the retriever checks; empty for none.
     pub filter: String,
+    /// The state of the collections to answer from.
+    pub state: WantedState,
     /// Whether an answer is wanted, or passages alone.
     pub answer: bool,
+}
+
+/// Which state of each collection is to be searched. The retriever checks it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct WantedState {
+    /// An earlier state, the same of each collection.
+    pub as_of: Option<search::AsOf>,
+    /// The least version of some collections.
+    pub min_versions: HashMap<String, u64>,
 }
 
 /// The labels of an intent model.
@@ -84,11 +97,10 @@ impl TryFrom<QueryRequest> for Query {
         let QueryRequest { query, request_id, earlier_turns, options } = request;
         let question = Question::try_from(RouteRequest { query, request_id, earlier_turns })?;
         let mut options = options.unwrap_or_default();
-        validate::not_served("options.as_of", options.as_of.is_some())?;
-        validate::not_served("options.min_versions", !options.min_versions.is_empty())?;
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
         let filter = std::mem::take(&mut options.filter);
-        Ok(Self { question, road, overrides: overrides(options)?, filter, answer })
+        let state = wanted_state(options.as_of.take(), std::mem::take(&mut options.min_versions))?;
+        Ok(Self { question, road, overrides: overrides(options)?, filter, state, answer })
     }
 }
 
@@ -113,6 +125,16 @@ fn road(number: i32) -> Result<Option<ForcedRoad>, Error> {
             Err(invalid("options.road", why))
         }
         Err(_) => Err(invalid("options.road", format!("options.road is {number}, which is no road"))),
+    }
+}
+
+fn wanted_state(as_of: Option<search::AsOf>, min_versions: HashMap<String, u64>) -> Result<WantedState, Error> {
+    if as_of.as_ref().is_some_and(|as_of| as_of.state.is_none()) {
+        return Err(Error::new(Reason::FieldMissing, "options.as_of names no state").with_field("options.as_of"));
+    }
+    match min_versions.keys().find(|name| !is_collection_name(name)) {
+        Some(name) => Err(invalid("options.min_versions", format!("{name:?} is no name of a collection"))),
+        None => Ok(WantedState { as_of, min_versions }),
     }
 }
 
@@ -280,10 +302,10 @@ mod tests {
                 Reason::FieldInvalid,
                 "options.fusion.convex.normalisation",
             ),
-            (QueryOptions { as_of: Some(AsOf::default()), ..none() }, Reason::NotServed, "options.as_of"),
+            (QueryOptions { as_of: Some(AsOf::default()), ..none() }, Reason::FieldMissing, "options.as_of"),
             (
-                QueryOptions { min_versions: [("docs".to_owned(), 3)].into(), ..none() },
-                Reason::NotServed,
+                QueryOptions { min_versions: [("../docs".to_owned(), 3)].into(), ..none() },
+                Reason::FieldInvalid,
                 "options.min_versions",
             ),
         ];

@@ -6,7 +6,7 @@ use trivium_proto::router::v1::{AnswerMode, QueryOptions, QueryStreamRequest, Ro
 use trivium_service_kit::{Error, Reason};
 
 use crate::{
-    args::RouterEndpoint,
+    args::{RouterEndpoint, as_of},
     clients::Router,
     output,
     render::{answer, decision, flow::Flow, style::Style},
@@ -36,6 +36,9 @@ pub struct Args {
     /// A condition on metadata, for instance 'lang = "en" AND tags HAS "billing"'
     #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
     filter: String,
+    /// Answer from an earlier state: a version, a tag, or a time such as 2026-05-01T10:00:00Z
+    #[arg(long, value_name = "V")]
+    as_of: Option<String>,
     /// Show the passages only
     #[arg(long)]
     no_answer: bool,
@@ -100,6 +103,7 @@ fn request(args: &Args) -> QueryStreamRequest {
         answer_mode: mode.into(),
         generator: args.generator.clone(),
         filter: args.filter.clone(),
+        as_of: args.as_of.as_deref().map(as_of),
         ..QueryOptions::default()
     };
     QueryStreamRequest { query: args.query.clone(), options: Some(options), ..QueryStreamRequest::default() }

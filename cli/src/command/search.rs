@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 use serde::Serialize;
-use trivium_proto::retriever::v1::{AsOf, Leg, SearchRequest, SearchResponse, as_of::State};
+use trivium_proto::retriever::v1::{Leg, SearchRequest, SearchResponse};
 
 use crate::{
-    args::RetrieverEndpoint,
+    args::{RetrieverEndpoint, as_of},
     clients::Retriever,
     output,
     render::{hits, milliseconds, style::Style},
@@ -109,15 +109,6 @@ fn request(args: &Args) -> SearchRequest {
     }
 }
 
-fn as_of(text: &str) -> AsOf {
-    let state = match (text.parse(), text.parse()) {
-        (Ok(version), _) => State::Version(version),
-        (_, Ok(time)) => State::Time(time),
-        _ => State::Tag(text.to_owned()),
-    };
-    AsOf { state: Some(state) }
-}
-
 fn view(response: SearchResponse) -> SearchView {
     let legs = response.legs.iter().map(|report| LegReportView {
         leg: leg_name(report.leg()),
@@ -155,18 +146,4 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
     let legs = legs.collect::<Vec<_>>().join(", ");
     let state = format!("{} at version {}", view.snapshot.collection, view.snapshot.version);
     Ok(output::line(style.faint(&format!("  {state} · {} ({legs})", milliseconds(view.elapsed_ms))))?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_state_is_a_version_a_time_or_a_tag() {
-        assert_eq!(as_of("7").state, Some(State::Version(7)));
-        assert!(
-            matches!(as_of("2026-05-01T10:00:00Z").state, Some(State::Time(time)) if time.seconds == 1_777_629_600)
-        );
-        assert_eq!(as_of("release-3").state, Some(State::Tag("release-3".to_owned())));
-    }
 }

@@ -252,10 +252,10 @@ pub struct QueryOptions {
     /// A filter over metadata, for instance `lang = "en" AND updated_at >= "2026-01-01"`. Each collection must declare its fields.
     #[prost(string, tag = "7")]
     pub filter: ::prost::alloc::string::String,
-    /// An earlier state to answer from. Not served yet: UNIMPLEMENTED when set.
+    /// An earlier state to answer from, of each collection that is searched.
     #[prost(message, optional, tag = "8")]
     pub as_of: ::core::option::Option<super::super::retriever::v1::AsOf>,
-    /// The least snapshot versions to answer from, by collection. Not served yet: UNIMPLEMENTED when set.
+    /// The least snapshot versions to answer from, by collection. A search of that collection waits for its version, within the deadline.
     #[prost(map = "string, uint64", tag = "9")]
     pub min_versions: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
 }

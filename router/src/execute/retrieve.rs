@@ -54,6 +54,8 @@ impl Run {
                 k: Some(retrieval.settings.k),
                 fusion: fusion_to_wire(&retrieval.settings.fusion),
                 filter: self.query.filter.clone(),
+                as_of: self.query.state.as_of.clone(),
+                min_version: self.query.state.min_versions.get(collection).copied().unwrap_or_default(),
                 request_id: self.query.question.request_id.clone(),
                 ..SearchRequest::default()
             };
@@ -79,6 +81,8 @@ fn in_our_terms(error: Error) -> Error {
         Some("collection") => error.with_field("options.collections"),
         Some("k") => error.with_field("options.k"),
         Some("filter") => error.with_field("options.filter"),
+        Some("as_of") => error.with_field("options.as_of"),
+        Some("min_version") => error.with_field("options.min_versions"),
         Some(field) if field.starts_with("fusion") => {
             let field = format!("options.{field}");
             error.with_field(field)

@@ -1,5 +1,6 @@
 //! Retrieval over one collection and over several.
 
+use trivium_proto::retriever::v1::{AsOf, as_of};
 use trivium_proto::router::v1::QueryOptions;
 use trivium_service_kit::Reason;
 
@@ -86,4 +87,24 @@ async fn a_filter_that_the_retriever_refuses_names_the_callers_field() {
     let options = QueryOptions { filter: WRONG_FILTER.into(), ..QueryOptions::default() };
     let error = world.query(options).await.expect_err("no filter");
     assert_eq!((error.reason(), error.field()), (Reason::FilterInvalid, Some("options.filter")));
+}
+
+#[tokio::test]
+async fn the_wanted_state_goes_to_each_collection() {
+    let mut plan = Plan::of_intent("how_to", 0.9);
+    plan.retriever.collections.insert("faq", vec![hit("billing.md", 5.0, 0.7)]);
+    let world = World::start(plan).await;
+    let as_of = AsOf { state: Some(as_of::State::Tag("release-3".to_owned())) };
+    let options = QueryOptions {
+        collections: vec!["docs".into(), "faq".into()],
+        as_of: Some(as_of.clone()),
+        min_versions: [("faq".to_owned(), 7), ("elsewhere".to_owned(), 9)].into(),
+        ..QueryOptions::default()
+    };
+    world.query(options).await.expect("an answer");
+    let searched = world.retriever.searched.lock().expect("no test panics with it").clone();
+    let mut states: Vec<_> =
+        searched.into_iter().map(|request| (request.collection, request.as_of, request.min_version)).collect();
+    states.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(states, [("docs".to_owned(), Some(as_of.clone()), 0), ("faq".to_owned(), Some(as_of), 7)]);
 }
