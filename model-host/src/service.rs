@@ -35,6 +35,7 @@ pub struct ModelHost {
     analyses: Analyses,
     generators: BTreeMap<String, Arc<dyn Generator>>,
     default_generator: String,
+    prompts: Arc<Prompts>,
 }
 
 /// Who waits for a call, and how long.
@@ -62,7 +63,7 @@ impl ModelHost {
             generators.insert(name.clone(), Arc::new(backend));
         }
         let analyses = Analyses::new(options.analysis_cache_entries);
-        Ok(Self { models, analyses, generators, default_generator: options.default_generator.clone() })
+        Ok(Self { models, analyses, generators, default_generator: options.default_generator.clone(), prompts })
     }
 
     /// Gives the vectors of up to 256 texts.
@@ -104,14 +105,14 @@ impl ModelHost {
     /// Starts an answer.
     ///
     /// # Errors
-    /// For a bad query or passage, an unknown generator, and a generator that cannot answer
+    /// For a bad query or passage, an unknown generator or prompt, and a generator that cannot answer
     /// without passages when there are none.
     pub fn generate(
         &self,
         request: proto::GenerateRequest,
         deadline: Instant,
     ) -> Result<BoxStream<'static, Result<proto::GenerateResponse, Error>>, Error> {
-        generation::check(&request)?;
+        generation::check(&request, &self.prompts)?;
         let name = if request.generator.is_empty() { &self.default_generator } else { &request.generator };
         let generator = self.generator(name)?;
         if request.passages.is_empty() && !generator.answers_without_passages() {

@@ -21,12 +21,12 @@ use trivium_proto::{
 };
 use trivium_service_kit::{Deadline, Error, Reason};
 
-use self::analyze::Wanted;
+use self::{analyze::Wanted, generate::Writer};
 use crate::{
     clients::{ModelHost, Retriever},
     decision::decision,
     options::{HopOptions, Options},
-    policy::{Direct, ForcedRoad, Overrides, Policy, Retrieval, Step, decide, forced},
+    policy::{Direct, ForcedRoad, Overrides, Policy, Retrieval, Settings, Step, decide, forced},
     request::{Query, Question},
     trace,
 };
@@ -165,7 +165,8 @@ impl Run {
             return self.send(Event::Text(nothing_found(&retrieval.settings.collections))).await;
         }
         let hop = Hop::new(self.deadline, self.engine.hops.generate());
-        match self.generate(&passages, retrieval.settings.generator, hop).await {
+        let Settings { generator, prompt, .. } = retrieval.settings;
+        match self.generate(&passages, Writer { generator, prompt }, hop).await {
             Err(error) if can_do_without(&error, hop) => {
                 tracing::warn!(reason = error.reason().as_str(), "the generator failed: passages without an answer");
                 let detail = match self.account.answer_chars {
@@ -184,7 +185,8 @@ impl Run {
             return Ok(());
         }
         let hop = Hop::new(self.deadline, self.engine.hops.generate());
-        match (self.generate(&[], direct.generator, hop).await, direct.reply) {
+        let writer = Writer { generator: direct.generator, prompt: direct.prompt };
+        match (self.generate(&[], writer, hop).await, direct.reply) {
             (Err(error), Some(text)) if error.reason() == Reason::NoGenerator => {
                 self.account.degrade("generator", error.reason(), "the policy's fixed text stands in for an answer");
                 self.send(Event::Text(text)).await

@@ -18,15 +18,34 @@ pub fn footer(style: Style, answer: &Answer, explain: bool, columns: usize) -> S
 }
 
 fn warnings(style: Style, answer: &Answer) -> Option<String> {
-    let lines: Vec<String> = answer
+    let left_out = answer
         .degraded
         .iter()
-        .map(|left_out| {
-            let words = format!("{} left out ({}): {}", left_out.part, left_out.reason, left_out.detail);
-            format!("  {}", style.warning(&format!("! {}", single_line(&words))))
-        })
+        .map(|left_out| format!("{} left out ({}): {}", left_out.part, left_out.reason, left_out.detail));
+    let lines: Vec<String> = left_out
+        .chain(doubts(answer))
+        .map(|words| format!("  {}", style.warning(&format!("! {}", single_line(&words)))))
         .collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What a language model did with its passages that the reader should know.
+fn doubts(answer: &Answer) -> impl Iterator<Item = String> {
+    let mut doubtful: Vec<u32> =
+        answer.citations.iter().filter(|citation| citation.support == "DOUBTFUL").map(|c| c.passage).collect();
+    doubtful.sort_unstable();
+    doubtful.dedup();
+    let about = |numbers: &[u32], what: &str| {
+        let marks: Vec<String> = numbers.iter().map(|number| format!("[{number}]")).collect();
+        (!numbers.is_empty()).then(|| format!("{what} {}", marks.join(" ")))
+    };
+    [
+        about(&doubtful, "the passage may not say what cites it:"),
+        about(&answer.unknown_citations, "the model cited passages that there are not:"),
+        about(&answer.passages_left_out, "the prompt had no room for"),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The passages that the answer cites. The nearest of them, with their text,
@@ -120,8 +139,14 @@ mod tests {
             uri: format!("{title}.md"),
             ..Hit::default()
         };
-        let citation =
-            CitationView { passage: 2, document_id: "b".into(), answer_start: 0, answer_end: 1, quote: String::new() };
+        let citation = CitationView {
+            passage: 2,
+            document_id: "b".into(),
+            answer_start: 0,
+            answer_end: 1,
+            quote: String::new(),
+            support: "HOLDS",
+        };
         Answer {
             answer: "So it is. [2]".into(),
             passages: vec![hit(1, "First"), hit(2, "Second")],
@@ -161,5 +186,17 @@ mod tests {
         };
         let text = footer(Style::PLAIN, &Answer { degraded: vec![left_out], ..Answer::default() }, false, 80);
         assert_eq!(text, "\n  ! generator left out (GENERATOR_FAILED): passages only\n");
+    }
+
+    #[test]
+    fn doubts_are_said() {
+        assert!(!footer(Style::PLAIN, &sample(), false, 80).contains('!'));
+        let mut answer = Answer { unknown_citations: vec![7, 9], passages_left_out: vec![1], ..sample() };
+        answer.citations[0].support = "DOUBTFUL";
+        let text = footer(Style::PLAIN, &answer, false, 80);
+        assert!(text.starts_with(
+            "\n  ! the passage may not say what cites it: [2]\n  ! the model cited passages that there are not: [7] [9]\n  \
+             ! the prompt had no room for [1]\n"
+        ), "{text}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use trivium_proto::{
-    model::v1::{Citation, FinishReason},
+    model::v1::{Citation, CitationSupport, FinishReason},
     router::v1::{Account, QueryStreamResponse, query_stream_response::Event as WireEvent},
 };
 
@@ -34,6 +34,10 @@ pub struct Answer {
     pub generator: String,
     /// Why the answer ended; empty when none was generated.
     pub finish_reason: &'static str,
+    /// Numbers that a language model cited and no passage has.
+    pub unknown_citations: Vec<u32>,
+    /// Numbers of the passages that the generator's prompt had no room for.
+    pub passages_left_out: Vec<u32>,
     /// The trace.
     pub trace_id: String,
     /// The request.
@@ -53,6 +57,8 @@ pub struct CitationView {
     pub answer_end: u32,
     /// The words of the passage.
     pub quote: String,
+    /// Whether the passage bears the text out: `HOLDS`, `DOUBTFUL`, or empty when it was not compared.
+    pub support: &'static str,
 }
 
 /// What was left out of an answer.
@@ -115,6 +121,11 @@ impl Answer {
             document_id: cited.map(|hit| hit.document_id.clone()).unwrap_or_default(),
             answer_start: citation.answer_start,
             answer_end: citation.answer_end,
+            support: match citation.support() {
+                CitationSupport::Unspecified => "",
+                CitationSupport::Holds => "HOLDS",
+                CitationSupport::Doubtful => "DOUBTFUL",
+            },
             quote: citation.quote,
         }
     }
@@ -137,6 +148,8 @@ impl Answer {
         self.snapshots = account.snapshots.into_iter().map(SnapshotView::from).collect();
         self.timings_ms = account.timings_ms.into_iter().collect();
         self.generator = account.generator;
+        self.unknown_citations = account.unknown_citations;
+        self.passages_left_out = account.passages_left_out;
         self.trace_id = account.trace_id;
         self.request_id = account.request_id;
     }
@@ -165,13 +178,8 @@ mod tests {
         let hit = WireHit { document_id: "d".into(), ..WireHit::default() };
         let passage = Passage { number: 1, collection: "docs".into(), hit: Some(hit) };
         let decision = Decision { road: Road::Hybrid.into(), intent: "how_to".into(), ..Decision::default() };
-        let citation = Citation {
-            passage_number: 1,
-            answer_start: 0,
-            answer_end: 5,
-            quote: "Hello".into(),
-            ..Citation::default()
-        };
+        let citation =
+            Citation { passage_number: 1, answer_start: 0, answer_end: 5, quote: "Hello".into(), support: 1 };
         let account = Account { trace_id: "t".into(), request_id: "r".into(), ..Account::default() };
         let mut answer = Answer::default();
         for next in [

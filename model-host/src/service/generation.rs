@@ -10,7 +10,9 @@ use trivium_service_kit::telemetry::capture_content;
 use trivium_service_kit::{Error, Reason, validate};
 
 use super::wire;
-use crate::generate::{Finish, GenerateError, Generator, Limit, Passage, Piece, PromptError, Request};
+use crate::generate::{
+    Finish, GenerateError, Generator, Limit, Passage, Piece, PromptError, Prompts, Request, Summary, Support,
+};
 use crate::trace::chat_span;
 
 /// The most passages of one request.
@@ -19,8 +21,14 @@ const MAX_PASSAGES: usize = 64;
 const MAX_PASSAGE_CHARS: usize = 65_536;
 
 /// Checks a request's fields.
-pub(super) fn check(request: &proto::GenerateRequest) -> Result<(), Error> {
+pub(super) fn check(request: &proto::GenerateRequest, prompts: &Prompts) -> Result<(), Error> {
     validate::query("query", &request.query)?;
+    if !request.prompt.is_empty() && !prompts.contains(&request.prompt) {
+        // The name may be long, or hold what a terminal takes for a command.
+        let shown: String = request.prompt.chars().take(64).collect();
+        let message = format!("prompt {shown:?} is not configured; there are {}", prompts.names());
+        return Err(Error::new(Reason::PromptNotFound, message).with_field("prompt"));
+    }
     validate::not_served("earlier_turns", !request.earlier_turns.is_empty())?;
     if request.passages.len() > MAX_PASSAGES {
         let message = format!("passages has {} items; the limit is {MAX_PASSAGES}", request.passages.len());
@@ -71,7 +79,7 @@ pub(super) fn start(
     let request = Request {
         query: request.query,
         passages: passages.collect(),
-        prompt: None,
+        prompt: Some(request.prompt).filter(|prompt| !prompt.is_empty()),
         max_output_tokens,
         deadline: Some(deadline),
         span,
@@ -102,9 +110,14 @@ impl Answer {
                 answer_start: citation.answer.start,
                 answer_end: citation.answer.end,
                 quote: citation.quote,
-                ..proto::Citation::default()
+                support: match citation.support {
+                    Support::Holds => proto::CitationSupport::Holds,
+                    Support::Doubtful => proto::CitationSupport::Doubtful,
+                    Support::Unchecked => proto::CitationSupport::Unspecified,
+                }
+                .into(),
             }),
-            Ok(Piece::Summary(summary)) => Event::Summary(self.summary(&summary)),
+            Ok(Piece::Summary(summary)) => Event::Summary(self.summary(summary)),
             Err(error) => {
                 let error = catalogue(error);
                 self.span.record("otel.status_code", "ERROR");
@@ -125,7 +138,7 @@ impl Answer {
         }
     }
 
-    fn summary(&self, summary: &crate::generate::Summary) -> proto::GenerationSummary {
+    fn summary(&self, summary: Summary) -> proto::GenerationSummary {
         let (finish_reason, name) = match summary.finish {
             Finish::Stop => (proto::FinishReason::Stop, "stop"),
             Finish::Length => (proto::FinishReason::Length, "length"),
@@ -154,7 +167,9 @@ impl Answer {
             model: Some(self.model.clone()),
             finish_reason: finish_reason.into(),
             usage: Some(proto::TokenUsage { input_tokens, output_tokens }),
-            ..proto::GenerationSummary::default()
+            unknown_citations: summary.unknown_citations,
+            passages_left_out: summary.passages_left_out,
+            passages_cut: summary.passages_cut,
         }
     }
 }

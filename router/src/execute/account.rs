@@ -27,6 +27,10 @@ pub(crate) struct AccountBuilder {
     pub finish_reason: FinishReason,
     /// Tokens of the generation.
     pub usage: Option<TokenUsage>,
+    /// Numbers that the answer cited and no passage has.
+    pub unknown_citations: Vec<u32>,
+    /// Numbers of the passages that the prompt had no room for.
+    pub passages_left_out: Vec<u32>,
     /// Code points of the answer that were sent.
     pub answer_chars: usize,
     /// The answer, for the trace. Empty unless content may be captured.
@@ -47,6 +51,8 @@ impl AccountBuilder {
             generator: String::new(),
             finish_reason: FinishReason::Unspecified,
             usage: None,
+            unknown_citations: Vec::new(),
+            passages_left_out: Vec::new(),
             answer_chars: 0,
             captured_answer: String::new(),
         }
@@ -119,7 +125,8 @@ impl AccountBuilder {
             generator: self.generator,
             finish_reason: self.finish_reason.into(),
             usage: self.usage,
-            ..Account::default()
+            unknown_citations: self.unknown_citations,
+            passages_left_out: self.passages_left_out,
         }
     }
 }

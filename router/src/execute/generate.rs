@@ -10,18 +10,20 @@ use trivium_service_kit::{Error, Reason};
 
 use super::{Event, Hop, Run, ms_since};
 
+/// Who writes an answer; what is `None` is left to the model host.
+pub(super) struct Writer {
+    pub(super) generator: Option<String>,
+    pub(super) prompt: Option<String>,
+}
+
 impl Run {
     /// Asks for an answer from `passages`, or without any, and hands it on as it comes.
-    pub(super) async fn generate(
-        &mut self,
-        passages: &[Passage],
-        generator: Option<String>,
-        hop: Hop,
-    ) -> Result<(), Error> {
+    pub(super) async fn generate(&mut self, passages: &[Passage], writer: Writer, hop: Hop) -> Result<(), Error> {
         let request = GenerateRequest {
             query: self.query.question.text.clone(),
             passages: passages.iter().map(to_generation).collect(),
-            generator: generator.unwrap_or_default(),
+            generator: writer.generator.unwrap_or_default(),
+            prompt: writer.prompt.unwrap_or_default(),
             ..GenerateRequest::default()
         };
         let started = Instant::now();
@@ -52,6 +54,8 @@ impl Run {
         self.account.used("generator", summary.model);
         self.account.generator = summary.generator;
         self.account.usage = summary.usage;
+        self.account.unknown_citations = summary.unknown_citations;
+        self.account.passages_left_out = summary.passages_left_out;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers, their provenance, and what happens when the generator cannot be had.
 
 use trivium_proto::{
-    model::v1::FinishReason,
+    model::v1::{CitationSupport, FinishReason},
     router::v1::{AnswerMode, QueryOptions, QueryResponse, Road, query_stream_response::Event},
 };
 use trivium_service_kit::Reason;
@@ -46,7 +46,32 @@ async fn an_answer_carries_its_whole_provenance() {
     assert_eq!(account.timings_ms["lexical"], 1.5);
     assert_eq!((account.generator.as_str(), account.finish_reason()), ("extractive", FinishReason::Stop));
     assert_eq!(account.usage.map(|usage| usage.output_tokens), Some(3));
+    assert_eq!(response.citations[0].support(), CitationSupport::Holds);
+    assert_eq!((&account.unknown_citations[..], &account.passages_left_out[..]), (&[9][..], &[2][..]));
     assert!(account.degraded.is_empty() && !account.request_id.is_empty());
+}
+
+#[tokio::test]
+async fn the_generator_is_given_the_prompt_of_the_route() {
+    const PROMPTS: &str = r#"
+version = 1
+[default]
+prompt = "plain"
+[intents.how_to]
+route = "lexical"
+prompt = "steps"
+[intents.lookup]
+route = "lexical"
+[intents.text_task]
+route = "direct"
+prompt = "task"
+"#;
+    for (intent, prompt) in [("how_to", "steps"), ("lookup", "plain"), ("text_task", "task"), ("factual", "plain")] {
+        let world = World::start(Plan { routes: Some(PROMPTS), ..Plan::of_intent(intent, 0.9) }).await;
+        world.query(QueryOptions::default()).await.expect("an answer");
+        let generated = world.model_host.generated.lock().expect("no test panics with it").clone();
+        assert_eq!(generated[0].prompt, prompt, "{intent}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use trivium_proto::model::v1::{
-    AnalyzeRequest, AnalyzeResponse, Citation, ComputeTimings, EmbedRequest, EmbedResponse, FinishReason,
+    AnalyzeRequest, AnalyzeResponse, Citation, CitationSupport, ComputeTimings, EmbedRequest, EmbedResponse, FinishReason,
     GenerateRequest, GenerateResponse, GenerationSummary, GetTokenizerRequest, GetTokenizerResponse, Intent,
     IntentScore, ListModelsRequest, ListModelsResponse, LoadModelRequest, LoadModelResponse, Model, ModelKind,
     ModelRef, PromoteModelRequest, PromoteModelResponse, QueryVector, RerankRequest, RerankResponse,
@@ -113,7 +113,7 @@ fn says(pieces: &[&str], has_passages: bool) -> Events {
         answer_start: 0,
         answer_end: 10,
         quote: "It is here.".into(),
-        ..Citation::default()
+        support: CitationSupport::Holds.into(),
     };
     let citation = has_passages.then(|| event(Event::Citation(citation)));
     let summary = GenerationSummary {
@@ -121,7 +121,9 @@ fn says(pieces: &[&str], has_passages: bool) -> Events {
         model: Some(model_ref("minilm")),
         finish_reason: FinishReason::Stop.into(),
         usage: Some(TokenUsage { input_tokens: 7, output_tokens: 3 }),
-        ..GenerationSummary::default()
+        unknown_citations: vec![9],
+        passages_left_out: vec![2],
+        passages_cut: vec![1],
     };
     let events: Vec<_> = text.chain(citation).chain([event(Event::Summary(summary))]).collect();
     Box::pin(stream::iter(events))
