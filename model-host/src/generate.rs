@@ -1,5 +1,6 @@
 //! Answers from numbered passages, streamed piece by piece.
 
+mod choose;
 mod cite;
 mod extractive;
 mod openai;
@@ -18,7 +19,7 @@ use futures::stream::BoxStream;
 use crate::bundle::ModelRef;
 use crate::runtime::EmbedError;
 
-pub use extractive::{EXTRACTIVE, Extractive};
+pub use extractive::{EXTRACTIVE, Extractive, ExtractiveOptions};
 pub use openai::{OpenAi, OpenAiOptions};
 pub use prompt::{PromptError, PromptOptions, Prompts, estimated_tokens};
 pub use support::Support;

@@ -29,7 +29,7 @@ pub mod tokenize;
 mod trace;
 
 pub use batch::{Caller, Cores, Lane, Limits};
-pub use generate::{OpenAiOptions, PromptOptions};
+pub use generate::{ExtractiveOptions, OpenAiOptions, PromptOptions};
 pub use grpc::SERVICE_NAME;
 pub use options::{DEFAULT_PORT, MAX_TEXTS, ModelOptions, Options};
 pub use start::{StartError, start};

@@ -11,7 +11,7 @@ use trivium_service_kit::{ConfigError, ServerOptions};
 
 use crate::batch::{Cores, Limits};
 use crate::bundle::{ModelId, PrecisionChoice, default_models_dir};
-use crate::generate::{EXTRACTIVE, OpenAiOptions, PromptOptions};
+use crate::generate::{EXTRACTIVE, ExtractiveOptions, OpenAiOptions, PromptOptions};
 
 /// The port on which the model host listens unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7702;
@@ -63,6 +63,8 @@ pub struct Options {
     /// The generator that serves requests that name none: `extractive`, or a key of
     /// `generators`.
     pub default_generator: String,
+    /// How much the built-in generator quotes.
+    pub extractive: ExtractiveOptions,
     /// Language model servers, by the name that requests use.
     pub generators: BTreeMap<String, OpenAiOptions>,
     /// Prompts for language models, by the name that routes and generators use.
@@ -129,6 +131,7 @@ impl Default for Options {
             query_queue_texts: 512,
             bulk_queue_texts: 4096,
             default_generator: EXTRACTIVE.to_owned(),
+            extractive: ExtractiveOptions::default(),
             generators: BTreeMap::new(),
             prompts: BTreeMap::new(),
         }
@@ -159,6 +162,7 @@ impl Options {
         if default != EXTRACTIVE && !self.generators.contains_key(default) {
             return Err(ConfigError::new("default_generator", default, "must be extractive or a key of generators"));
         }
+        self.extractive.validate().map_err(|error| error.within("extractive"))?;
         for (name, generator) in &self.generators {
             let section = format!("generators.{name}");
             if name == EXTRACTIVE {
@@ -251,7 +255,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         type Change = fn(&mut Options);
-        let table: [(Change, &str); 11] = [
+        let table: [(Change, &str); 12] = [
             (|o| o.encoder = "../etc".to_owned(), "encoder"),
             (|o| o.intents.clear(), "intents"),
             (|o| o.reranker = "a/b".to_owned(), "reranker"),
@@ -259,6 +263,7 @@ mod tests {
             (|o| drop(o.models.insert("../a".to_owned(), ModelOptions::default())), "models"),
             (|o| drop(o.models.insert("a".to_owned(), small_queue())), "models.a.bulk_queue_texts"),
             (|o| o.bulk_queue_texts = 255, "bulk_queue_texts"),
+            (|o| o.extractive.sentences = 0, "extractive.sentences"),
             (|o| o.default_generator = "gpt".to_owned(), "default_generator"),
             (|o| drop(o.generators.insert("extractive".to_owned(), OpenAiOptions::default())), "generators.extractive"),
             (|o| drop(o.generators.insert("gpt".to_owned(), OpenAiOptions::default())), "generators.gpt.base_url"),

@@ -19,7 +19,7 @@ use trivium_service_kit::{ConfigError, Error, Reason};
 use crate::analyses::Analyses;
 use crate::batch::{Caller, Lane};
 use crate::bundle::sha256_hex;
-use crate::generate::{EXTRACTIVE, Extractive, Generator, OpenAi, Prompts};
+use crate::generate::{EXTRACTIVE, Extractive, ExtractiveOptions, Generator, OpenAi, Prompts};
 use crate::models::Models;
 use crate::options::{MAX_TEXTS, Options};
 use crate::runtime::{Call, EmbedError, Embedded, EncoderRuntime};
@@ -36,6 +36,7 @@ pub struct ModelHost {
     generators: BTreeMap<String, Arc<dyn Generator>>,
     default_generator: String,
     prompts: Arc<Prompts>,
+    extractive: ExtractiveOptions,
 }
 
 /// Who waits for a call, and how long.
@@ -63,7 +64,7 @@ impl ModelHost {
             generators.insert(name.clone(), Arc::new(backend));
         }
         let analyses = Analyses::new(options.analysis_cache_entries);
-        Ok(Self { models, analyses, generators, default_generator: options.default_generator.clone(), prompts })
+        Ok(Self { models, analyses, generators, default_generator: options.default_generator.clone(), prompts, extractive: options.extractive.clone() })
     }
 
     /// Gives the vectors of up to 256 texts.
@@ -125,7 +126,7 @@ impl ModelHost {
     /// The generator of that name. The built-in one reads with the encoder that serves now.
     fn generator(&self, name: &str) -> Result<Arc<dyn Generator>, Error> {
         if name == EXTRACTIVE {
-            return Ok(Arc::new(Extractive::new(Arc::clone(self.models.serving().encoder()?))));
+            return Ok(Arc::new(Extractive::new(Arc::clone(self.models.serving().encoder()?), &self.extractive)));
         }
         if let Some(generator) = self.generators.get(name) {
             return Ok(Arc::clone(generator));

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
+use trivium_service_kit::ConfigError;
+use trivium_service_kit::config::at_least;
 
-use super::rank::{candidates, select};
+use super::choose::{Bounds, Seen, choose};
+use super::rank::candidates;
 use super::sentences::sentences;
 use super::{Citation, Finish, GenerateError, Generator, GeneratorModel, Piece, Request, Summary, Support};
 use crate::batch::Lane;
@@ -21,15 +25,59 @@ const MOST_CANDIDATES: usize = 10;
 /// What is said when no sentence fits.
 const NOT_IN_PASSAGES: &str = "The passages that were found do not answer this.";
 
+/// How much the built-in backend quotes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExtractiveOptions {
+    /// The most sentences of an answer.
+    pub sentences: usize,
+    /// The most words of an answer, unless its first sentence alone has more.
+    pub words: usize,
+    /// The least confidence in the best sentence, 0 to 1; below it the passages are said not
+    /// to answer. The default turns down one answerable question in twenty of those that it
+    /// was fitted on.
+    pub least_confidence: f32,
+}
+
+impl Default for ExtractiveOptions {
+    fn default() -> Self {
+        Self { sentences: 3, words: 60, least_confidence: 0.18 }
+    }
+}
+
+impl ExtractiveOptions {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Names the first key that will not do.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        at_least("sentences", self.sentences, 1)?;
+        at_least("words", self.words, 1)?;
+        if self.sentences > MOST_CANDIDATES {
+            let why = format!("must be at most {MOST_CANDIDATES}");
+            return Err(ConfigError::new("sentences", self.sentences, why));
+        }
+        if !(0.0..=1.0).contains(&self.least_confidence) {
+            return Err(ConfigError::new("least_confidence", self.least_confidence, "must be 0 to 1"));
+        }
+        Ok(())
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { sentences: self.sentences, words: self.words, confidence: self.least_confidence }
+    }
+}
+
 /// Quotes sentences, ranked by the query's words and by the encoder.
 pub struct Extractive {
     encoder: Arc<EncoderRuntime>,
+    bounds: Bounds,
 }
 
 impl Extractive {
     /// Ranks with this encoder.
-    pub fn new(encoder: Arc<EncoderRuntime>) -> Self {
-        Self { encoder }
+    pub fn new(encoder: Arc<EncoderRuntime>, options: &ExtractiveOptions) -> Self {
+        Self { encoder, bounds: options.bounds() }
     }
 }
 
@@ -47,9 +95,9 @@ impl Generator for Extractive {
     }
 
     fn generate(&self, request: Request) -> BoxStream<'static, Result<Piece, GenerateError>> {
-        let encoder = Arc::clone(&self.encoder);
+        let (encoder, bounds) = (Arc::clone(&self.encoder), self.bounds);
         stream::once(async move {
-            match answer(&encoder, &request).await {
+            match answer(&encoder, &bounds, &request).await {
                 Ok(pieces) => pieces.into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
             }
@@ -59,7 +107,7 @@ impl Generator for Extractive {
     }
 }
 
-async fn answer(encoder: &EncoderRuntime, request: &Request) -> Result<Vec<Piece>, GenerateError> {
+async fn answer(encoder: &EncoderRuntime, bounds: &Bounds, request: &Request) -> Result<Vec<Piece>, GenerateError> {
     let split = request.passages.iter().enumerate().flat_map(|(index, passage)| {
         sentences(&passage.text).into_iter().map(move |range| (index, &passage.text[range]))
     });
@@ -70,10 +118,10 @@ async fn answer(encoder: &EncoderRuntime, request: &Request) -> Result<Vec<Piece
     let mut texts = vec![request.query.as_str()];
     texts.extend(candidates.iter().map(|candidate| candidate.text));
     let embedded = encoder.embed(&texts, Lane::Query, request.deadline, &request.span).await?;
-    let (query, sentences) = embedded.texts.split_first().ok_or(EmbedError::Batch(BatchError::Stopped))?;
-    let similarities: Vec<f32> =
-        sentences.iter().map(|sentence| query.vector.iter().zip(&sentence.vector).map(|(a, b)| a * b).sum()).collect();
-    let chosen = select(&candidates, &similarities);
+    let mut vectors = embedded.texts.into_iter().map(|text| text.vector);
+    let query = vectors.next().ok_or(EmbedError::Batch(BatchError::Stopped))?;
+    let seen = candidates.into_iter().zip(vectors).map(|(candidate, vector)| Seen::new(candidate, vector, &query));
+    let chosen = choose(seen.collect(), bounds);
     if chosen.is_empty() {
         return Ok(nothing_found());
     }
@@ -116,6 +164,23 @@ fn summary(finish: Finish) -> Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bad_options_are_named() {
+        assert_eq!(ExtractiveOptions::default().validate(), Ok(()));
+        type Change = fn(&mut ExtractiveOptions);
+        let table: [(Change, &str); 4] = [
+            (|o| o.sentences = 0, "sentences"),
+            (|o| o.sentences = 11, "sentences"),
+            (|o| o.words = 0, "words"),
+            (|o| o.least_confidence = f32::NAN, "least_confidence"),
+        ];
+        for (change, key) in table {
+            let mut options = ExtractiveOptions::default();
+            change(&mut options);
+            assert_eq!(options.validate().map_err(|error| error.key), Err(key.to_owned()));
+        }
+    }
 
     #[test]
     fn quotes_bear_their_marks_and_places() {

@@ -20,7 +20,7 @@ impl ModelHost {
         let found = found.map_err(|error| Error::new(Reason::StorageFailed, error.to_string()))?;
         let mut models: Vec<proto::Model> = found.iter().map(wire::model).collect();
         if let Ok(encoder) = self.models.serving().encoder() {
-            models.push(wire::generator(&Extractive::new(encoder.clone())));
+            models.push(wire::generator(&Extractive::new(encoder.clone(), &self.extractive)));
         }
         models.extend(self.generators.values().map(|generator| wire::generator(&**generator)));
         Ok(proto::ListModelsResponse { models })
