@@ -35,7 +35,7 @@ demo: intents ## Start everything and ask one question for each road (ONCE=1 sto
 test: encoder ## Run every test
 	cargo test $(CARGO_FLAGS)
 
-test-openai: build ## Ask a real server of OpenAI's protocol for answers (compiles llama.cpp once)
+test-openai: build ## Ask a real server of OpenAI's protocol for answers (downloads one once)
 	cargo build $(CARGO_FLAGS) --example openai_server
 	deploy/openai/test.sh $(TARGET_DIR)/release/examples/openai_server
 

@@ -64,7 +64,14 @@ impl ModelHost {
             generators.insert(name.clone(), Arc::new(backend));
         }
         let analyses = Analyses::new(options.analysis_cache_entries);
-        Ok(Self { models, analyses, generators, default_generator: options.default_generator.clone(), prompts, extractive: options.extractive.clone() })
+        Ok(Self {
+            models,
+            analyses,
+            generators,
+            default_generator: options.default_generator.clone(),
+            prompts,
+            extractive: options.extractive.clone(),
+        })
     }
 
     /// Gives the vectors of up to 256 texts.

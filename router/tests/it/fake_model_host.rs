@@ -9,9 +9,9 @@ use futures::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use trivium_proto::model::v1::{
-    AnalyzeRequest, AnalyzeResponse, Citation, CitationSupport, ComputeTimings, EmbedRequest, EmbedResponse, FinishReason,
-    GenerateRequest, GenerateResponse, GenerationSummary, GetTokenizerRequest, GetTokenizerResponse, Intent,
-    IntentScore, ListModelsRequest, ListModelsResponse, LoadModelRequest, LoadModelResponse, Model, ModelKind,
+    AnalyzeRequest, AnalyzeResponse, Citation, CitationSupport, ComputeTimings, EmbedRequest, EmbedResponse,
+    FinishReason, GenerateRequest, GenerateResponse, GenerationSummary, GetTokenizerRequest, GetTokenizerResponse,
+    Intent, IntentScore, ListModelsRequest, ListModelsResponse, LoadModelRequest, LoadModelResponse, Model, ModelKind,
     ModelRef, PromoteModelRequest, PromoteModelResponse, QueryVector, RerankRequest, RerankResponse,
     RollbackModelRequest, RollbackModelResponse, ShadowModelRequest, ShadowModelResponse, TokenUsage,
     UnloadModelRequest, UnloadModelResponse, generate_response::Event, model_service_server::ModelService,

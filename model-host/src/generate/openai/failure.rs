@@ -40,12 +40,13 @@ struct RefusalBody {
 impl Refusal {
     /// The server's code for it, if it is a plain word such as `context_length_exceeded`.
     pub(super) fn code(self) -> Option<String> {
-        let code = match self.code {
-            Some(serde_json::Value::String(code)) => Some(code),
-            Some(serde_json::Value::Number(code)) => Some(code.to_string()),
-            _ => None,
+        // A number only repeats the status, where there are words beside it.
+        let (word, number) = match self.code {
+            Some(serde_json::Value::String(code)) => (Some(code), None),
+            Some(serde_json::Value::Number(code)) => (None, Some(code.to_string())),
+            _ => (None, None),
         };
-        code.or(self.kind).filter(|code| is_plain(code))
+        word.or(self.kind).or(number).filter(|code| is_plain(code))
     }
 }
 
@@ -143,7 +144,8 @@ mod tests {
     fn only_plain_codes_are_repeated() {
         let table = [
             (r#"{"error":{"code":"context_length_exceeded","message":"secret"}}"#, Some("context_length_exceeded")),
-            (r#"{"error":{"code":503,"type":"overloaded"}}"#, Some("503")),
+            (r#"{"error":{"code":503,"type":"overloaded"}}"#, Some("overloaded")),
+            (r#"{"error":{"code":503}}"#, Some("503")),
             (r#"{"error":{"code":null,"type":"invalid_request_error"}}"#, Some("invalid_request_error")),
             (r#"{"error":{"code":"you said: secret"}}"#, None),
             (r#"{"error":{}}"#, None),
