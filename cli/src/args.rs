@@ -142,6 +142,8 @@ mod tests {
             "trivium models unload minilm 1",
             "trivium intents fit --train a.jsonl --valid b.jsonl --test c.jsonl --name intents",
             "trivium intents eval --name intents --test c.jsonl --json",
+            "trivium intents eval --name intents --version 2 --precision int8 --test c.jsonl",
+            "trivium intents add --name intents --label refund --examples d.txt --no-promote --json",
             "trivium collections list --json",
             "trivium collections create docs",
             "trivium collections delete docs --yes",

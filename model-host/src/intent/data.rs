@@ -11,7 +11,7 @@ use serde::Deserialize;
 use rows::{BadLine, lines, records};
 
 /// A label with more characters than this is refused: it is likely to be a text.
-const MOST_LABEL_CHARACTERS: usize = 128;
+pub(super) const MOST_LABEL_CHARACTERS: usize = 128;
 
 /// One labelled query.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -133,7 +133,7 @@ fn what_will_not_do_is_refused_and_changes_nothing() {
     assert!(matches!(refused(&good[..4], NEW), AddError::Examples { found: 4 }));
     assert!(matches!(refused(&[good[0]; 9], NEW), AddError::Examples { found: 1 }));
     assert!(matches!(refused(&["a", "b", "c", "d", "e", " "], NEW), AddError::Examples { found: 5 }));
-    for label in ["", " ", "a\nb", &"x".repeat(201)] {
+    for label in ["", " ", " padded", "a\nb", &"x".repeat(129)] {
         assert!(matches!(refused(&good, label), AddError::Label), "{label:?}");
     }
     for label in ["fix", "oos"] {

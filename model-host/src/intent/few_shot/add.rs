@@ -12,15 +12,13 @@ use crate::bundle::{
 use crate::encoder::{Encoder, EncoderError};
 use crate::intent::calibrate::fit_thresholds;
 use crate::intent::classifier::{Classifier, Scope};
+use crate::intent::data::MOST_LABEL_CHARACTERS;
 use crate::intent::out_of_scope::threshold_at;
 use crate::intent::page::{Shown, page};
 use crate::intent::{IntentError, IntentModel, TensorFileError};
 
 /// The most examples that a label is added from; more are worth training on.
 pub const MOST_EXAMPLES: usize = 200;
-
-/// The longest label, in bytes.
-const LONGEST_LABEL_BYTES: usize = 200;
 
 /// What to add.
 #[derive(Clone, Debug)]
@@ -55,8 +53,10 @@ pub enum AddError {
         /// How many there are.
         found: usize,
     },
-    /// The label is empty, too long or holds control characters.
-    #[error("the label must be 1 to {LONGEST_LABEL_BYTES} bytes without control characters")]
+    /// Labelled queries could not bear the label.
+    #[error(
+        "the label must be 1 to {MOST_LABEL_CHARACTERS} characters without control characters, or white space around it"
+    )]
     Label,
     /// The model has that label already, or it is the one of queries outside its scope.
     #[error("{model} knows {label:?} already")]
@@ -117,7 +117,9 @@ fn check(intent: &IntentModel, label: &str, texts: &[&str]) -> Result<(), AddErr
     if found != texts.len() || !(FEWEST_EXAMPLES..=MOST_EXAMPLES).contains(&found) {
         return Err(AddError::Examples { found });
     }
-    if label.trim().is_empty() || label.len() > LONGEST_LABEL_BYTES || label.chars().any(char::is_control) {
+    let length = label.chars().count();
+    let fits = (1..=MOST_LABEL_CHARACTERS).contains(&length) && label.trim() == label;
+    if !fits || label.chars().any(char::is_control) {
         return Err(AddError::Label);
     }
     if intent.labels().iter().any(|known| known == label) || intent.out_of_scope_label() == Some(label) {
