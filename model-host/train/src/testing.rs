@@ -1,5 +1,9 @@
 //! What the unit tests of this crate share.
 
+#[path = "../../tests/it/support/tiny.rs"]
+#[allow(dead_code, reason = "shared with tests that use all of it")]
+pub(crate) mod tiny;
+
 use crate::random::Random;
 
 /// Seeded floats, uniform in -1 to 1.

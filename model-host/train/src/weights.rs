@@ -1,5 +1,8 @@
 //! Between a published encoder's tensors and the one slice that training works on.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use safetensors::Dtype;

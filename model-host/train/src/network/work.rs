@@ -9,7 +9,8 @@ pub(crate) struct Work {
     pub(super) embedded: Vec<f32>,
     pub(super) embedded_kept: Normalised,
     pub(super) layers: Vec<LayerWork>,
-    pub(super) pooled: Vec<f32>,
+    /// The mean hidden state of each text: `[texts, width]`.
+    pub(crate) pooled: Vec<f32>,
     pub(super) logits: Vec<f32>,
     pub(super) slopes: Slopes,
 }
