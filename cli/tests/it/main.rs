@@ -12,4 +12,5 @@ mod models;
 mod process;
 mod snapshots;
 mod trace_tree;
+mod training;
 mod walls;

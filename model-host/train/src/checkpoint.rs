@@ -83,12 +83,15 @@ impl Checkpoints {
         self.decode(&bytes, len).map(Some)
     }
 
-    /// Removes what is there.
+    /// Removes what is there, and its folder.
     pub(crate) fn remove(&self) -> Result<(), CheckpointError> {
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(error)),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.io(error)),
+            _ => {}
         }
+        // Whatever else somebody keeps there keeps the folder, too.
+        let _ = self.path.parent().map(fs::remove_dir);
+        Ok(())
     }
 
     fn encode(&self, state: &State) -> Result<Vec<u8>, safetensors::SafeTensorError> {
