@@ -80,7 +80,8 @@ fn a_killed_run_goes_on_to_the_same_model() {
     }
     run.kill().expect("killed");
     run.wait().expect("waited for");
-    let resumed = if killed.join("intents/1").exists() { None } else { Some(finished(command(&killed, &train, &["--resume"]))) };
+    let resumed =
+        if killed.join("intents/1").exists() { None } else { Some(finished(command(&killed, &train, &["--resume"]))) };
     let hashes = |models: &Path| {
         let manifest = fs_err::read_to_string(models.join("intents/1/manifest.toml")).expect("written");
         let manifest: toml::Table = toml::from_str(&manifest).expect("TOML");
