@@ -8,6 +8,7 @@ mod bundles;
 mod few_shot;
 mod fine_tuned;
 mod format1;
+mod generation;
 mod grpc;
 mod intents;
 mod minilm;
