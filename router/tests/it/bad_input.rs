@@ -37,8 +37,8 @@ fn table() -> Vec<(QueryRequest, Code, Reason, &'static str)> {
         ),
         (
             request("a", QueryOptions { as_of: Some(AsOf::default()), ..none() }),
-            Code::Unimplemented,
-            Reason::NotServed,
+            Code::InvalidArgument,
+            Reason::FieldMissing,
             "options.as_of",
         ),
         (turns, Code::Unimplemented, Reason::NotServed, "earlier_turns"),
