@@ -9,7 +9,7 @@ fn bundle(fixture: &str, model: &ModelRef) -> (tempfile::TempDir, Registry) {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join(model.name.as_str()).join(model.version.as_str());
     std::fs::create_dir_all(&place).unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format1").join(fixture);
+    let fixture = Path::new("tests/fixtures/format1").join(fixture);
     std::fs::copy(fixture.join("manifest.toml"), place.join("manifest.toml")).unwrap();
     let registry = Registry::new(folder.path());
     (folder, registry)

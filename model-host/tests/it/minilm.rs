@@ -108,7 +108,7 @@ fn eight_bits_stay_close_to_the_published_model() {
     // An encoder's vectors stay in 32 bits unless told otherwise.
     assert_eq!(Encoder::load(&local, 2).unwrap().precision(), Precision::Fp32);
 
-    let queries = read_examples(&Path::new(env!("CARGO_MANIFEST_DIR")).join("intents/test.jsonl")).unwrap();
+    let queries = read_examples(Path::new("intents/test.jsonl")).unwrap();
     let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
     let vectors = |choice| Encoder::load_with(&local, choice, 2).unwrap().embed_all(&texts, |_| ()).unwrap();
     let (full, small) = (vectors(PrecisionChoice::Fp32), vectors(PrecisionChoice::Int8));

@@ -21,7 +21,7 @@ fn sizes() -> Architecture {
 
 /// Tensors of the fixture whose names begin with `prefix`, in the network's layout.
 fn fixture(network: &Network, prefix: &str) -> Vec<f32> {
-    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gradients.safetensors")).unwrap();
+    let bytes = std::fs::read("tests/fixtures/gradients.safetensors").unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let mut flat = Vec::new();
     for variable in network.layout().variables() {
@@ -33,7 +33,7 @@ fn fixture(network: &Network, prefix: &str) -> Vec<f32> {
 }
 
 fn expected_loss() -> f32 {
-    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gradients.safetensors")).unwrap();
+    let bytes = std::fs::read("tests/fixtures/gradients.safetensors").unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     f32::from_le_bytes(tensors.tensor("loss").unwrap().data().try_into().unwrap())
 }
