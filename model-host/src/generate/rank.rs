@@ -72,13 +72,14 @@ fn weights(query: &str, sentences: &[(usize, &str, BTreeSet<String>)]) -> BTreeM
 }
 
 /// Whether a sentence could be an answer at all: one that asks is none, however well its
-/// words fit, and neither is a diagram drawn with line characters.
+/// words fit, and neither is one that only leads in what follows it, or a diagram drawn with
+/// line characters.
 fn can_answer(sentence: &str) -> bool {
     if sentence.contains(|character| ('\u{2500}'..='\u{257f}').contains(&character)) {
         return false;
     }
-    let asks = sentence.trim_end_matches(['*', '_', ')', '"', '”']).ends_with(['?', '？']);
-    !asks && (LEAST_WORDS..=LONGEST_SENTENCE_WORDS).contains(&word_count(&without_links(sentence)))
+    let leads_elsewhere = sentence.trim_end_matches(['*', '_', ')', '"', '”']).ends_with(['?', '？', ':', '：']);
+    !leads_elsewhere && (LEAST_WORDS..=LONGEST_SENTENCE_WORDS).contains(&word_count(&without_links(sentence)))
 }
 
 /// The sentence without its Markdown links: a line of nothing else is an entry of a table of
@@ -140,6 +141,7 @@ mod tests {
     fn what_cannot_answer_is_no_candidate() {
         let found = best("How do I restart the replica?");
         assert!(!found.contains(&"Too short.") && !found.contains(&"How do I restart the replica?"));
+        assert!(!can_answer("To restart a replica, run the following:"));
         assert!(!can_answer("client ──Write──> primary ──Copy──> replica of the data"));
         assert!(!can_answer("[Rules for getting production access](#rules-for-production-access)"));
         assert!(!can_answer("See [one page about it](a) and [another page about it](b)."));
