@@ -140,7 +140,11 @@ impl Batcher {
         for index in 0..2 * cores.batches.max(1) {
             let shared = Arc::clone(&batcher.shared);
             let worker = Worker { shared, narrow: Threads::new(1), wide: wide.clone() };
-            let thread = thread::Builder::new().name(format!("engine-{index}")).spawn(|| worker.run())?;
+            let narrow = worker.narrow.clone();
+            // Each thread that has to be woken may wait for bulk work to leave a core, so the
+            // worker lives on the engine's own thread.
+            let run = move || narrow.inside(|| worker.run());
+            let thread = thread::Builder::new().name(format!("engine-{index}")).spawn(run)?;
             batcher.workers.push(thread);
         }
         Ok(Arc::new(batcher))

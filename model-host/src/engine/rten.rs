@@ -18,6 +18,12 @@ impl Threads {
     pub fn new(count: usize) -> Self {
         Self(Arc::new(ThreadPool::with_num_threads(count.max(1))))
     }
+
+    /// Runs `step` on one of the threads, and waits for it. Forward passes that it runs on
+    /// these threads begin where it is, without waking another thread.
+    pub fn inside<T: Send>(&self, step: impl FnOnce() -> T + Send) -> T {
+        self.0.run(step)
+    }
 }
 
 /// A graph over tokens, loaded by `rten`, with the threads that it runs on unless told

@@ -37,6 +37,8 @@ pub enum Loaded {
 pub struct IntentRuntime {
     /// The model.
     pub model: IntentModel,
+    /// Its labels that were added from a few examples, without retraining.
+    pub few_shot: BTreeSet<String>,
     /// Its encoder: another bundle's, which may make query vectors too, or its own.
     pub encoder: Arc<EncoderRuntime>,
 }
@@ -186,7 +188,9 @@ impl Loader {
     }
 
     fn intent(&self, model: &ModelRef, present: &Serving) -> Result<Vec<(ModelRef, Loaded)>, LoadError> {
-        let intent = IntentModel::load(&self.registry.open(model)?)?;
+        let bundle = self.registry.open(model)?;
+        let intent = IntentModel::load(&bundle)?;
+        let few_shot = bundle.intent()?.few_shot.keys().cloned().collect();
         let mut loaded = Vec::new();
         let base = intent.encoder().clone();
         let encoder = match present.loaded(&base) {
@@ -203,7 +207,7 @@ impl Loader {
             return Err(LoadError::Dimension { model: model.clone(), expected, found });
         }
         decide_once(&intent, encoder.encoder()).map_err(|source| LoadError::WarmUp { model: model.clone(), source })?;
-        loaded.push((model.clone(), Loaded::Intent(Arc::new(IntentRuntime { model: intent, encoder }))));
+        loaded.push((model.clone(), Loaded::Intent(Arc::new(IntentRuntime { model: intent, few_shot, encoder }))));
         Ok(loaded)
     }
 

@@ -89,7 +89,7 @@ impl Wanted {
                 let pass = query_pass(encoder, text, waits, true).await?;
                 let decision = decide(intent, text, &pass.vector);
                 pass.add_to(&mut response);
-                response.intent = Some(wire::intent(decision, intent.model.model()));
+                response.intent = Some(wire::intent(decision, intent));
                 response.vectors.push(pass.into_query_vector(encoder));
             }
             (intent, encoder) => {
@@ -102,7 +102,7 @@ impl Wanted {
                 .await?;
                 if let (Some(intent), Some((decision, pass))) = (intent, decided) {
                     pass.add_to(&mut response);
-                    response.intent = Some(wire::intent(decision, intent.model.model()));
+                    response.intent = Some(wire::intent(decision, intent));
                 }
                 if let (Some(encoder), Some(pass)) = (encoder, encoded) {
                     pass.add_to(&mut response);

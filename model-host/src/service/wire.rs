@@ -10,7 +10,7 @@ use crate::batcher::BatchError;
 use crate::bundle::{IntentEncoder, ModelRef, ModelSpec};
 use crate::generate::{Generator, GeneratorModel};
 use crate::intent::Decision;
-use crate::models::{Description, ShadowReport};
+use crate::models::{Description, IntentRuntime, ShadowReport};
 use crate::runtime::{EmbedError, TextVector, Timings};
 
 /// How many labels besides the first a decision names.
@@ -71,7 +71,8 @@ pub(super) fn embedding(vector: TextVector) -> proto::Embedding {
     proto::Embedding { values: vector.vector, tokens: count(vector.tokens), truncated: vector.truncated }
 }
 
-pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
+pub(super) fn intent(decision: Decision, of: &IntentRuntime) -> proto::Intent {
+    let few_shot = of.few_shot.contains(decision.label());
     proto::Intent {
         label: decision.label().to_owned(),
         confidence: six_digits(decision.confidence()),
@@ -86,8 +87,8 @@ pub(super) fn intent(decision: Decision, model: &ModelRef) -> proto::Intent {
             .take(RUNNERS_UP)
             .map(|(label, probability)| proto::IntentScore { label, probability: six_digits(probability) })
             .collect(),
-        model: Some(model_ref(model)),
-        ..proto::Intent::default()
+        model: Some(model_ref(of.model.model())),
+        few_shot,
     }
 }
 

@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use trivium_model_host::ModelOptions;
 use trivium_model_host::bundle::ModelRef;
+use trivium_model_host::intent::{AddOptions, add_intent};
 use trivium_model_host::pull::import_encoder;
 use trivium_proto::model::v1 as proto;
 use trivium_proto::model::v1::model_service_client::ModelServiceClient;
@@ -210,6 +211,22 @@ async fn a_host_that_remembers_nothing_says_so_too() {
     for _ in 0..2 {
         assert!(!host.client.analyze(analyze("the moon", true, false)).await.unwrap().into_inner().cached);
     }
+}
+
+#[tokio::test]
+async fn a_label_from_a_few_examples_says_so() {
+    let models = TinyModels::new();
+    let first = fit_intents(&models, "error", "moon");
+    let texts = ["song song song", "a song song song", "the song song", "what is song song", "song of the song song"];
+    let options = AddOptions { label: "sing".to_owned(), promote: false, threads: 1 };
+    add_intent(&models.registry, &first, &texts, &options).unwrap();
+    let mut host = Host::start_with(models, |_| ()).await;
+    let request = analyze(texts[0], true, false);
+    let before = host.client.analyze(request.clone()).await.unwrap().into_inner().intent.unwrap();
+    assert!(!before.few_shot);
+    promote(&mut host.client, "intents", "2").await.unwrap();
+    let added = host.client.analyze(request).await.unwrap().into_inner().intent.unwrap();
+    assert_eq!((added.label.as_str(), added.few_shot), ("sing", true));
 }
 
 /// Models with two versions of the encoder, of different weights.
