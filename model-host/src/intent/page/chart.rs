@@ -91,11 +91,13 @@ impl<'a> Chart<'a> {
             let share = step as f32 / 4.0;
             let (x, y) = (left + share * (right - left), bottom - share * (bottom - top));
             let (x_label, y_label) = (self.x.tick(share), self.y.tick(share));
+            // There is less room beside the last number than half of it may take.
+            let (label_x, anchor) = if step == 4 { (WIDTH, "end") } else { (x, "middle") };
             let _ = write!(
                 self.body,
                 "<path class=\"axis\" d=\"M{left:.1} {y:.1} L{right:.1} {y:.1}\"/>\
                  <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{y_label}</text>\
-                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{x_label}</text>",
+                 <text x=\"{label_x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{x_label}</text>",
                 left - 6.0,
                 y + 4.0,
                 bottom + 15.0,
@@ -131,7 +133,9 @@ impl Axis<'_> {
 
     fn tick(&self, share: f32) -> String {
         let value = self.from + share * (self.to - self.from);
-        if self.percent { format!("{:.0} %", value * 100.0) } else { format!("{value:.1}") }
+        let (value, unit) = if self.percent { (value * 100.0, " %") } else { (value, "") };
+        let rounded = (value * 10.0).round() / 10.0;
+        format!("{rounded}{unit}")
     }
 }
 
@@ -163,6 +167,14 @@ mod tests {
         assert!(figure.contains("M44.0 206.0 L370.0 12.0"), "{figure}");
         assert!(figure.contains("a &amp; b") && figure.contains("100 %"));
         assert!(!figure.contains("NaN") && !figure.contains("inf"));
+    }
+
+    #[test]
+    fn ticks_say_what_they_stand_for() {
+        let rejected = Axis { name: "rejected", from: 0.0, to: 0.1, percent: true };
+        assert_eq!([0.0, 0.25, 0.5, 1.0].map(|share| rejected.tick(share)), ["0 %", "2.5 %", "5 %", "10 %"]);
+        let epoch = Axis { name: "epoch", from: 1.0, to: 4.0, percent: false };
+        assert_eq!([0.0, 0.25, 1.0].map(|share| epoch.tick(share)), ["1", "1.8", "4"]);
     }
 
     #[test]
