@@ -11,7 +11,7 @@ use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use trivium_model_host::{
-    bundle::{ModelId, Registry},
+    bundle::{ModelId, ModelRef, Registry},
     encoder::Encoder,
     intent::{FitOptions, FitProgress, Report, Splits, fit, read_examples},
 };
@@ -135,6 +135,11 @@ fn bar_style() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+/// The command that lets a version serve, as it is typed.
+fn promote_command(model: &ModelRef) -> String {
+    format!("`trivium models promote {} {}`", model.name, model.version)
+}
+
 fn show(report: &Report) -> anyhow::Result<()> {
     let rows = report.labels.iter().map(|label| {
         let figures = [label.precision, label.recall, label.f1].map(|figure| format!("{figure:.3}"));
@@ -158,6 +163,12 @@ fn show(report: &Report) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_that_is_named_takes_name_and_version_apart() {
+        let model = ModelRef::new("intents", "2").expect("a name and a version");
+        assert_eq!(promote_command(&model), "`trivium models promote intents 2`");
+    }
 
     #[test]
     fn an_encoder_that_is_not_there_names_the_command_that_fetches_it() {

@@ -8,6 +8,7 @@ use trivium_model_host::{
     intent::{AddOptions, Added, add_intent, read_texts},
 };
 
+use super::promote_command;
 use crate::{args::ModelsDir, output};
 
 /// Arguments of `trivium intents add`. The file has a query a line, or is JSON lines of {"text"} (.jsonl).
@@ -76,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
          intents are taken over; threshold {threshold:.2}"
     ))?;
     if args.no_promote {
-        output::line(format!("{from} serves on; `trivium models promote {model}` changes that"))?;
+        output::line(format!("{from} serves on; {} changes that", promote_command(model)))?;
     }
     Ok(())
 }

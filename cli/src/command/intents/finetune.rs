@@ -14,7 +14,7 @@ use trivium_model_host::{
 use trivium_train::{EpochResult, Findings, Options, Outcome, Settings, finetune};
 
 use self::progress::Shown;
-use super::show;
+use super::{promote_command, show};
 use crate::{args::ModelsDir, output};
 
 /// Arguments of `trivium intents finetune`. Files are JSON lines of {"text","label"}, or CSV with that header.
@@ -183,7 +183,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let model = &outcome.fitted.model;
     output::line(format!("{model} is ready after {seconds:.0} s: {}", registry.models_dir().display()))?;
     if !options.promote {
-        output::line(format!("it does not serve yet; `trivium models promote {model}` changes that"))?;
+        output::line(format!("it does not serve yet; {} changes that", promote_command(model)))?;
     }
     show(&outcome.fitted.report)
 }
