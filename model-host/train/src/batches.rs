@@ -1,6 +1,6 @@
 //! Which texts make up which batch.
 
-use crate::random::Random;
+use trivium_ranking::random::SplitMix64;
 
 /// Batches whose texts are shuffled together before they are sorted by length: enough that a
 /// batch's texts are alike in length, few enough that they are not in label.
@@ -9,7 +9,7 @@ const POOL_BATCHES: usize = 16;
 /// The batches of one epoch: every text once, texts of like length together, batches in random
 /// order. A function of seed and epoch. Only the last batch may be short of `size`.
 pub(crate) fn batches(lengths: &[usize], size: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
-    let mut random = Random::keyed(&[seed, PURPOSE, epoch as u64]);
+    let mut random = SplitMix64::keyed(&[seed, PURPOSE, epoch as u64]);
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     random.shuffle(&mut order);
     for pool in order.chunks_mut(size * POOL_BATCHES) {

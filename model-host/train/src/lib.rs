@@ -17,7 +17,6 @@ mod layout;
 mod network;
 mod ops;
 mod optimiser;
-mod random;
 mod regression;
 mod run;
 mod settings;

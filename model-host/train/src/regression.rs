@@ -4,7 +4,7 @@ use crate::kernels::Gemm;
 use crate::layout::{Linear, Variable};
 use crate::ops::loss::cross_entropy;
 use crate::optimiser::{AdamW, Rates, schedule};
-use crate::random::Random;
+use trivium_ranking::random::SplitMix64;
 
 /// Vectors of a step: large enough for whole products, small enough for many steps.
 const BATCH: usize = 128;
@@ -121,7 +121,7 @@ impl Classifier {
         let epochs = fit.epochs.max(FEWEST_STEPS.div_ceil(steps_in_epoch));
         let steps = epochs * steps_in_epoch;
         let mut order: Vec<usize> = (0..vectors.len()).collect();
-        let mut random = Random::keyed(&[fit.seed, PURPOSE]);
+        let mut random = SplitMix64::keyed(&[fit.seed, PURPOSE]);
         let mut logits = Vec::new();
         let mut step = 0;
         for _ in 0..epochs {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use trivium_ranking::random::SplitMix64;
 
 use crate::batches::{batches, parts};
 use crate::checkpoint::{CheckpointError, Checkpoints};
@@ -10,7 +11,6 @@ use crate::network::{Network, Ragged, Work};
 use crate::ops::dropout::Dropout;
 use crate::ops::loss::{Tally, cross_entropy};
 use crate::optimiser::{AdamW, Rates, schedule};
-use crate::random::Random;
 use crate::settings::Settings;
 
 /// Texts as rows of the word table, each with the number of its label.
@@ -217,7 +217,7 @@ impl Run<'_> {
         let mut tally = Tally::default();
         for (number, part) in parts(batch, &session.lengths, settings.pass_tokens).into_iter().enumerate() {
             let (texts, labels) = self.train.ragged(part);
-            let seed = Random::keyed(&[settings.seed, DROPOUT, step as u64, number as u64]).bits();
+            let seed = SplitMix64::keyed(&[settings.seed, DROPOUT, step as u64, number as u64]).draw();
             let dropout = Dropout::new(settings.dropout, seed);
             let (weights, work) = (&state.weights, &mut session.work);
             self.network.forward(weights, &texts, dropout, work);

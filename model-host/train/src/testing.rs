@@ -1,14 +1,14 @@
 //! What the unit tests of this crate share.
 
+use trivium_ranking::random::SplitMix64;
+
 #[path = "../../tests/it/support/tiny.rs"]
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 pub(crate) mod tiny;
 
-use crate::random::Random;
-
 /// Seeded floats, uniform in -1 to 1.
 pub(crate) fn floats(count: usize, seed: u64) -> Vec<f32> {
-    let mut random = Random::keyed(&[seed]);
+    let mut random = SplitMix64::keyed(&[seed]);
     (0..count).map(|_| (random.uniform() * 2.0 - 1.0) as f32).collect()
 }
 

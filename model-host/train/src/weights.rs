@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use trivium_model_host::onnx::{BertConfig, BertWeights, Weight};
+use trivium_ranking::random::SplitMix64;
 
 use crate::layout::{Architecture, Layout, Variable};
-use crate::random::Random;
 
 /// Deviation of the head's first weights, as in BERT.
 const HEAD_DEVIATION: f64 = 0.02;
@@ -78,7 +78,7 @@ impl Base {
     /// The encoder's weights and a random head in one slice. `None` if a word is not in the
     /// encoder's table, or the tensors are not those of the layout.
     pub(crate) fn flat(&self, layout: &Layout, vocabulary: &Vocabulary, seed: u64) -> Option<Vec<f32>> {
-        let mut random = Random::keyed(&[seed, PURPOSE]);
+        let mut random = SplitMix64::keyed(&[seed, PURPOSE]);
         let mut flat = Vec::with_capacity(layout.len());
         for variable in layout.variables() {
             let count = variable.place.len();

@@ -5,9 +5,9 @@
 //! the operation itself.
 
 use rayon::prelude::*;
+use trivium_ranking::random::SplitMix64;
 
 use super::TASK_ROWS;
-use crate::random::Random;
 
 /// Which elements are dropped at all places of one forward pass, and in its backward pass.
 #[derive(Clone, Copy, Debug)]
@@ -60,10 +60,10 @@ impl Site {
         if below == 0 {
             return;
         }
-        let mut random = Random::keyed(&[seed, self.site, number]);
+        let mut random = SplitMix64::keyed(&[seed, self.site, number]);
         let scale = 65536.0 / (65536.0 - f32::from(below));
         for four in row.chunks_mut(4) {
-            let mut bits = random.bits();
+            let mut bits = random.draw();
             for x in four {
                 let kept = (bits as u16) >= below;
                 *x *= if kept { scale } else { 0.0 };

@@ -4,11 +4,11 @@ use trivium_model_host::bundle::{GRAPH_FILE, ModelRef, Registry, TOKENIZER_FILE,
 use trivium_model_host::engine::{Engine, HiddenStates, RtenEngine, TokenBatch};
 use trivium_model_host::onnx::{read_bert, write_bert};
 use trivium_model_host::tokenize::Tokenizer;
+use trivium_ranking::random::SplitMix64;
 
 use super::{Base, Vocabulary};
 use crate::network::{Network, Ragged, Work};
 use crate::ops::dropout::Dropout;
-use crate::random::Random;
 use crate::testing::{floats, tiny};
 
 const CLASSES: usize = 20;
@@ -80,7 +80,7 @@ fn agree(graph: &[u8], texts: &[Vec<u32>]) {
 fn a_tiny_encoder_serves_as_it_was_trained() {
     let bert = tiny::TinyBert::random(5);
     let graph = write_bert(&bert.safetensors(""), &bert.config()).unwrap();
-    let mut random = Random::keyed(&[8]);
+    let mut random = SplitMix64::keyed(&[8]);
     let texts: Vec<Vec<u32>> =
         (0..1000).map(|_| (0..random.below(20) + 1).map(|_| random.below(24) as u32).collect()).collect();
     agree(&graph, &texts);
