@@ -6,7 +6,10 @@
 
 use tracing::{Span, field, info_span};
 use trivium_proto::model::v1::Intent;
-use trivium_service_kit::{Error, telemetry};
+use trivium_service_kit::{
+    Error, Service,
+    telemetry::{self, metrics},
+};
 
 use crate::{execute::AccountBuilder, policy::Plan, request::Question};
 
@@ -53,8 +56,9 @@ fn asked(span: Span, question: &Question) -> Span {
     span
 }
 
-/// Writes the decision.
+/// Writes the decision, and counts it.
 pub(crate) fn decided(span: &Span, plan: &Plan, intent: Option<&Intent>) {
+    metrics::of(Service::Router).decided(plan.step.road(), plan.reason.name());
     span.record("trivium.route.name", plan.step.road());
     span.record("trivium.route.reason", plan.reason.name());
     let Some(intent) = intent else { return };

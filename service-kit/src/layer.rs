@@ -1,12 +1,13 @@
 //! What stands between the wire and a service, one middleware a file.
 //!
-//! From the outside in: [`trace`], [`catalogue`], [`admission`], [`deadline`].
+//! From the outside in: [`trace`], [`measure`], [`catalogue`], [`admission`], [`deadline`].
 
 pub mod admission;
 pub mod catalogue;
 pub mod deadline;
+pub mod measure;
 pub mod trace;
-mod trailers;
+pub(crate) mod trailers;
 
 use std::{convert::Infallible, future::Future, pin::Pin};
 

@@ -10,15 +10,17 @@ pub mod config;
 pub mod deadline;
 pub mod error;
 pub mod layer;
+mod method;
 pub mod propagation;
 pub mod server;
 pub mod service;
 pub mod telemetry;
 pub mod validate;
 
-pub use client::{ClientOptions, GrpcChannel};
+pub use client::{BreakerOptions, ClientOptions, GrpcChannel};
 pub use config::ConfigError;
 pub use deadline::Deadline;
 pub use error::{Error, Reason};
+pub use method::Class;
 pub use server::{Connection, Handle, Server, ServerOptions};
 pub use service::Service;

@@ -19,7 +19,10 @@ use tower::ServiceBuilder;
 use crate::{
     ConfigError, Service,
     config::at_least,
-    layer::{admission::AdmissionLayer, catalogue::CatalogueLayer, deadline::DeadlineLayer, trace::TraceLayer},
+    layer::{
+        admission::AdmissionLayer, catalogue::CatalogueLayer, deadline::DeadlineLayer, measure::MeasureLayer,
+        trace::TraceLayer,
+    },
 };
 
 /// How a server listens and what it takes.
@@ -124,6 +127,7 @@ impl Server {
         let routes = routes.add_service(health).add_service(reflection()).prepare();
         let stack = ServiceBuilder::new()
             .layer(TraceLayer::new(self.service))
+            .layer(MeasureLayer::new(self.service))
             .layer(CatalogueLayer)
             .layer(AdmissionLayer::new(self.options.max_concurrent_requests))
             .layer(DeadlineLayer::new(Duration::from_millis(self.options.default_deadline_ms)))

@@ -1,15 +1,17 @@
-//! Traces and logs of a process.
+//! Traces, metrics and logs of a process.
 //!
-//! Traces go over OTLP/gRPC to whatever the standard `OTEL_*` variables name;
-//! without an endpoint none is exported, and trace ids are still made and
-//! handed on. Several services may share a process (`trivium up`): each has a
-//! tracer provider of its own, so that a trace shows the same services as when
-//! they run apart. Which one a span belongs to is told by its target.
+//! Traces and metrics go over OTLP/gRPC to whatever the standard `OTEL_*`
+//! variables name; without an endpoint none is exported, and trace ids are
+//! still made and handed on. Several services may share a process
+//! (`trivium up`): each has providers of its own, so that telemetry shows the
+//! same services as when they run apart. Which one a span belongs to is told by
+//! its target.
 
 mod format;
+pub mod metrics;
 mod tracer;
 
-use std::sync::OnceLock;
+use std::{net::SocketAddr, sync::OnceLock};
 
 use opentelemetry::{KeyValue, trace::TraceContextExt};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -19,7 +21,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::dynamic_filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use self::tracer::ByTarget;
+use self::{metrics::Meters, tracer::ByTarget};
 use crate::{ConfigError, Service};
 
 /// What is logged and traced.
@@ -32,6 +34,8 @@ pub struct TelemetryOptions {
     pub log_format: LogFormat,
     /// Whether query text, passages and answers may be written into traces and logs. Off unless asked for.
     pub capture_content: bool,
+    /// Where Prometheus may scrape metrics, at `/metrics`; nowhere unless asked for. Port 0 takes a free one, and logs it.
+    pub prometheus_addr: Option<SocketAddr>,
 }
 
 /// How log lines look.
@@ -51,6 +55,7 @@ impl Default for TelemetryOptions {
             log: "info,lance=warn,lance_core=warn,tantivy=warn".into(),
             log_format: LogFormat::Text,
             capture_content: false,
+            prometheus_addr: None,
         }
     }
 }
@@ -82,16 +87,18 @@ pub fn current_trace_id() -> String {
 }
 
 /// The process's telemetry. [`Self::shutdown`] must be called before the process
-/// exits: spans wait in memory for up to some seconds.
-#[must_use = "spans that were not flushed are lost when this is dropped"]
+/// exits: spans and metrics wait in memory for up to some seconds.
+#[must_use = "what was not flushed is lost when this is dropped"]
 pub struct Telemetry {
     providers: Vec<SdkTracerProvider>,
+    meters: Meters,
 }
 
 impl Telemetry {
     /// Flushes and stops every exporter. Blocks for at most some seconds, so
     /// call it off the async workers, while their runtime still runs.
     pub fn shutdown(self) {
+        self.meters.shutdown();
         for provider in self.providers {
             if let Err(error) = provider.shutdown() {
                 tracing::warn!(%error, "spans could not be flushed");
@@ -100,11 +107,12 @@ impl Telemetry {
     }
 }
 
-/// Sets up logs and traces for the services of this process. Needs a tokio
+/// Sets up logs, traces and metrics for the services of this process. Needs a tokio
 /// runtime, and may be called once in a process.
 ///
 /// # Errors
-/// When the filter or an `OTEL_*` variable is wrong, or when it is called twice.
+/// When the filter or an `OTEL_*` variable is wrong, the address for Prometheus
+/// cannot be had, or when it is called twice.
 pub fn init(services: &[Service], options: &TelemetryOptions) -> Result<Telemetry, ConfigError> {
     options.validate()?;
     let providers = services
@@ -119,7 +127,11 @@ pub fn init(services: &[Service], options: &TelemetryOptions) -> Result<Telemetr
         .map_err(|error| ConfigError::new("telemetry", "", error.to_string()))?;
     // The subscriber was set just now, so this process never set the switch before.
     let _ = CAPTURE_CONTENT.set(options.capture_content);
-    Ok(Telemetry { providers: providers.into_iter().map(|(_, provider)| provider).collect() })
+    let meters = Meters::start(services, options.prometheus_addr)?;
+    if let Some(addr) = meters.prometheus_addr() {
+        tracing::info!(%addr, "metrics can be scraped");
+    }
+    Ok(Telemetry { providers: providers.into_iter().map(|(_, provider)| provider).collect(), meters })
 }
 
 fn trace_layer(providers: &[(Service, SdkTracerProvider)]) -> Box<dyn Layer<Registry> + Send + Sync> {
@@ -156,7 +168,7 @@ fn log_layer(options: &TelemetryOptions) -> Result<Box<dyn Layer<Registry> + Sen
 
 fn provider(service: Service, alone: bool) -> Result<SdkTracerProvider, ConfigError> {
     let mut builder = SdkTracerProvider::builder().with_resource(resource(service, alone));
-    if exports() {
+    if exports("TRACES") {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
             .build()
@@ -166,7 +178,7 @@ fn provider(service: Service, alone: bool) -> Result<SdkTracerProvider, ConfigEr
     Ok(builder.build())
 }
 
-/// Who the spans come from. `OTEL_SERVICE_NAME` renames a process of one
+/// Who the telemetry comes from. `OTEL_SERVICE_NAME` renames a process of one
 /// service; with several it would make them indistinguishable.
 fn resource(service: Service, alone: bool) -> Resource {
     let named = std::env::var_os("OTEL_SERVICE_NAME").is_some_and(|name| !name.is_empty());
@@ -181,16 +193,16 @@ fn resource(service: Service, alone: bool) -> Resource {
     builder.build()
 }
 
-/// Whether the standard variables ask for an export.
-fn exports() -> bool {
+/// Whether the standard variables ask for an export of `signal`: `TRACES` or `METRICS`.
+fn exports(signal: &str) -> bool {
     let value = |name: &str| std::env::var(name).unwrap_or_default();
     if value("OTEL_SDK_DISABLED").eq_ignore_ascii_case("true") {
         return false;
     }
-    match value("OTEL_TRACES_EXPORTER").as_str() {
+    match value(&format!("OTEL_{signal}_EXPORTER")).as_str() {
         "none" => false,
         "otlp" => true,
-        _ => ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        _ => ["OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")]
             .iter()
             .any(|name| !value(name).is_empty()),
     }

@@ -8,7 +8,10 @@ use trivium_proto::{
     retriever::v1::{Leg, SearchResponse, Snapshot},
     router::v1::{Account, Degradation, ModelUse},
 };
-use trivium_service_kit::{Reason, telemetry};
+use trivium_service_kit::{
+    Reason, Service,
+    telemetry::{self, metrics},
+};
 
 use super::ms_since;
 
@@ -94,7 +97,8 @@ impl AccountBuilder {
     }
 
     /// Notes a part that the answer does without.
-    pub fn degrade(&mut self, part: &str, reason: Reason, detail: &str) {
+    pub fn degrade(&mut self, part: &'static str, reason: Reason, detail: &str) {
+        metrics::of(Service::Router).degraded(part, reason);
         let (reason, detail) = (reason.as_str().to_owned(), detail.to_owned());
         self.degraded.push(Degradation { part: part.to_owned(), reason, detail });
     }

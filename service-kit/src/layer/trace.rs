@@ -143,7 +143,7 @@ pub(crate) fn record(span: &Span, code: Code, is_error: bool) {
 }
 
 /// The code's name in capitals, as gRPC's documents write it.
-fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
@@ -192,14 +192,4 @@ impl http_body::Body for InSpan {
     fn size_hint(&self) -> http_body::SizeHint {
         self.inner.size_hint()
     }
-}
-
-/// Writes the status of a response into its CLIENT span when the body ends.
-pub(crate) fn observe_client(response: Response<Body>, span: Span) -> Response<Body> {
-    response.map(|body| {
-        Body::new(Observed::new(body, (), move |end| {
-            let code = code_of(&end);
-            record(&span, code, code != Code::Ok);
-        }))
-    })
 }

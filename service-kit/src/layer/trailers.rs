@@ -29,14 +29,14 @@ pub(crate) enum End<'a> {
 }
 
 /// A body that calls `on_end` once, however it ends, and holds `held` until then.
-pub(super) struct Observed<F: FnOnce(End<'_>), H = ()> {
+pub(crate) struct Observed<F: FnOnce(End<'_>), H = ()> {
     inner: Body,
     on_end: Option<F>,
     held: Option<H>,
 }
 
 impl<F: FnOnce(End<'_>), H> Observed<F, H> {
-    pub(super) fn new(inner: Body, held: H, on_end: F) -> Self {
+    pub(crate) fn new(inner: Body, held: H, on_end: F) -> Self {
         Self { inner, on_end: Some(on_end), held: Some(held) }
     }
 

@@ -1,7 +1,9 @@
 //! The kit through real sockets: a small gRPC service behind the real server and client.
 
+mod breakers;
 mod deadlines;
 mod propagation;
 mod refusals;
+mod retries;
 mod shutdown;
 mod support;

@@ -1,6 +1,13 @@
 //! A model service whose answers take as long as the test says.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use tokio_util::sync::CancellationToken;
@@ -21,8 +28,29 @@ use trivium_service_kit::{
 /// Analyze waits as many milliseconds as the query says. Generate sends the
 /// query three times, with that wait before each. Embed answers with the
 /// traceparent it was given, as an error message. ListModels answers with the
-/// milliseconds that were left.
-pub struct Scripted;
+/// milliseconds that were left. Analyze and Generate answer the text [`AWAY`] with
+/// SHUTTING_DOWN, and Analyze the text [`AWAY_ONCE`] when it is the first call.
+#[derive(Default)]
+pub struct Scripted {
+    /// The calls of Analyze and Generate so far.
+    calls: Arc<AtomicUsize>,
+}
+
+/// A text that gets no answer.
+pub const AWAY: &str = "away";
+
+/// A text that gets none at first.
+pub const AWAY_ONCE: &str = "away once";
+
+impl Scripted {
+    fn refuse(&self, text: &str) -> Result<(), Error> {
+        let earlier = self.calls.fetch_add(1, Ordering::Relaxed);
+        if text == AWAY || (text == AWAY_ONCE && earlier == 0) {
+            return Err(Error::new(Reason::ShuttingDown, "as the test says"));
+        }
+        Ok(())
+    }
+}
 
 fn wait_of(text: &str) -> Duration {
     Duration::from_millis(text.parse().unwrap_or(0))
@@ -31,6 +59,7 @@ fn wait_of(text: &str) -> Duration {
 #[tonic::async_trait]
 impl ModelService for Scripted {
     async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
+        self.refuse(&request.get_ref().text)?;
         tokio::time::sleep(wait_of(&request.get_ref().text)).await;
         Ok(Response::new(AnalyzeResponse::default()))
     }
@@ -48,6 +77,7 @@ impl ModelService for Scripted {
 
     async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         let query = request.into_inner().query;
+        self.refuse(&query)?;
         let pieces = stream::unfold(0, move |sent| {
             let query = query.clone();
             async move {
@@ -98,27 +128,41 @@ impl ModelService for Scripted {
 pub struct Running {
     pub handle: Handle,
     pub stop: CancellationToken,
+    calls: Arc<AtomicUsize>,
 }
 
 pub async fn start(options: ServerOptions) -> Running {
     let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
-    let service = ModelServiceServer::new(Scripted).max_decoding_message_size(options.max_message_bytes);
+    let scripted = Scripted::default();
+    let calls = Arc::clone(&scripted.calls);
+    let service = ModelServiceServer::new(scripted).max_decoding_message_size(options.max_message_bytes);
     let stop = CancellationToken::new();
     let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone()).await;
     handle.set_serving(true).await;
-    Running { handle, stop }
+    Running { handle, stop, calls }
 }
 
 impl Running {
     pub fn client(&self) -> ModelServiceClient<GrpcChannel> {
         client_to(self.handle.addr().port())
     }
+
+    /// The calls of Analyze and Generate that arrived.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
 }
 
 pub fn client_to(port: u16) -> ModelServiceClient<GrpcChannel> {
-    let channel =
-        GrpcChannel::connect(Service::Router, Service::ModelHost, &ClientOptions::to(port)).expect("an address");
-    ModelServiceClient::new(channel)
+    client_of(Service::Router, &ClientOptions::to(port))
+}
+
+pub fn client_of(caller: Service, options: &ClientOptions) -> ModelServiceClient<GrpcChannel> {
+    ModelServiceClient::new(GrpcChannel::connect(caller, Service::ModelHost, options).expect("an address"))
+}
+
+pub fn analyze_text(text: &str) -> AnalyzeRequest {
+    AnalyzeRequest { text: text.to_owned(), ..AnalyzeRequest::default() }
 }
 
 pub fn analyze(wait_ms: u64) -> AnalyzeRequest {

@@ -1,0 +1,190 @@
+//! One attempt at a call: a CLIENT span, trace context, the deadline, the wire, and what became of it.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, Response};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tower::ServiceExt;
+use tracing::{Instrument, Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::{
+    breaker::{Health, Ticket},
+    reason_of,
+};
+use crate::{
+    Deadline, Error, Service,
+    deadline::format_grpc_timeout,
+    error::has_details,
+    layer::{
+        deadline::{TIMEOUT_HEADER, limit, too_late},
+        status_code,
+        trace::{code_name, code_of, record, span_of},
+        trailers::{End, Observed},
+    },
+    method::Method,
+    propagation,
+    telemetry::metrics,
+};
+
+/// What attempts are made with.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    pub channel: Channel,
+    pub caller: Service,
+    pub peer: Service,
+    pub host: Arc<str>,
+    pub port: u16,
+    /// The least time in which the peer should have answered.
+    pub patience: Duration,
+}
+
+impl Wire {
+    /// Sends a request, for the `number`th time if that is not 0, and tells the ticket how it went.
+    pub async fn send(
+        self,
+        mut request: Request<Body>,
+        deadline: Option<Deadline>,
+        number: u32,
+        ticket: Ticket,
+    ) -> Result<Response<Body>, Status> {
+        let call = Call {
+            span: self.span(request.uri().path().trim_start_matches('/'), number),
+            caller: self.caller,
+            method: Method::of(request.uri().path()).name,
+            began: Instant::now(),
+            was_patient: deadline.is_none_or(|deadline| deadline.remaining() >= self.patience),
+            code: Code::Cancelled,
+            ticket: Some(ticket),
+        };
+        propagation::inject(&call.span.context(), request.headers_mut());
+        if let Some(deadline) = deadline {
+            // Digits and a letter always make a header value.
+            if let Ok(value) = HeaderValue::from_str(&format_grpc_timeout(deadline.remaining())) {
+                request.headers_mut().insert(TIMEOUT_HEADER, value);
+            }
+        }
+        let span = call.span.clone();
+        let outcome = self.exchange(request, deadline).instrument(span).await;
+        call.watch(outcome)
+    }
+
+    async fn exchange(self, request: Request<Body>, deadline: Option<Deadline>) -> Result<Response<Body>, Status> {
+        let peer = self.peer;
+        let sent = async move { self.channel.oneshot(request).await.map_err(|error| unavailable(peer, &error)) };
+        match deadline {
+            None => sent.await,
+            Some(deadline) => match timeout_at(deadline.at(), sent).await {
+                Ok(outcome) => outcome.map(|response| limit(response, deadline)),
+                Err(_) => Err(too_late()),
+            },
+        }
+    }
+
+    fn span(&self, method: &str, number: u32) -> Span {
+        let span = span_of!(
+            self.caller,
+            "grpc.client",
+            otel.name = method,
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            "rpc.system.name" = "grpc",
+            "rpc.method" = method,
+            "rpc.response.status_code" = field::Empty,
+            "rpc.retry.attempt" = field::Empty,
+            "error.type" = field::Empty,
+            "server.address" = &*self.host,
+            "server.port" = self.port
+        );
+        if number > 0 {
+            span.record("rpc.retry.attempt", number);
+        }
+        span
+    }
+}
+
+/// An attempt under way. One that is dropped was given up by its caller.
+struct Call {
+    span: Span,
+    caller: Service,
+    method: &'static str,
+    began: Instant,
+    was_patient: bool,
+    code: Code,
+    ticket: Option<Ticket>,
+}
+
+impl Call {
+    /// Waits for the end: here, or at the end of the response's body.
+    fn watch(self, outcome: Result<Response<Body>, Status>) -> Result<Response<Body>, Status> {
+        match outcome {
+            Err(status) => {
+                let health = match status.code() {
+                    Code::Unavailable => Health::Failed,
+                    code => self.health(code, true),
+                };
+                self.end(status.code(), health);
+                Err(status)
+            }
+            Ok(response) => match status_code(response.headers()) {
+                Some(code) => {
+                    let health = self.health(code, has_details(response.headers()));
+                    self.end(code, health);
+                    Ok(response)
+                }
+                None => Ok(response.map(|body| Body::new(Observed::new(body, (), move |end| self.close(end))))),
+            },
+        }
+    }
+
+    fn close(self, end: End<'_>) {
+        let code = code_of(&end);
+        let health = match &end {
+            End::Trailers(trailers) => self.health(code, has_details(trailers)),
+            End::Failed(_) => Health::Failed,
+            End::Dropped => Health::Unknown,
+        };
+        self.end(code, health);
+    }
+
+    /// What a code says about the peer. With an error of the catalogue it answered, for itself or for others.
+    fn health(&self, code: Code, is_ours: bool) -> Health {
+        match code {
+            Code::DeadlineExceeded if self.was_patient => Health::Failed,
+            Code::DeadlineExceeded | Code::Cancelled => Health::Unknown,
+            Code::Unavailable if !is_ours => Health::Failed,
+            _ => Health::Answered,
+        }
+    }
+
+    /// Every code but OK is an error of a CLIENT span (OpenTelemetry's RPC conventions).
+    fn end(mut self, code: Code, health: Health) {
+        record(&self.span, code, code != Code::Ok);
+        self.code = code;
+        if let Some(ticket) = self.ticket.take() {
+            ticket.tell(health);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        metrics::of(self.caller).called(self.method, code_name(self.code), self.began.elapsed());
+    }
+}
+
+/// The catalogue's error for a call that the transport gave up.
+fn unavailable(peer: Service, error: &(dyn std::error::Error + 'static)) -> Status {
+    let mut causes = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        // The channel has a timer of its own on the header that was set, and may be the first to notice.
+        if cause.is::<tonic::TimeoutExpired>() {
+            return too_late();
+        }
+        causes = format!("{causes}: {cause}");
+        next = cause.source();
+    }
+    Error::new(reason_of(peer), format!("the {peer} cannot be reached{causes}")).into()
+}
