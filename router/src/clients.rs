@@ -8,10 +8,11 @@ use trivium_proto::{
         model_service_client::ModelServiceClient,
     },
     retriever::v1::{
-        ListCollectionsRequest, SearchRequest, SearchResponse, retriever_service_client::RetrieverServiceClient,
+        Collection, GetCollectionRequest, ListCollectionsRequest, SearchRequest, SearchResponse,
+        retriever_service_client::RetrieverServiceClient,
     },
 };
-use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Service};
+use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
 
 /// The model host.
 #[derive(Clone, Debug)]
@@ -61,6 +62,13 @@ impl Retriever {
     /// The search of one collection.
     pub async fn search(&self, request: SearchRequest, deadline: Deadline) -> Result<SearchResponse, Error> {
         Ok(self.0.clone().search(deadline.request(request)).await?.into_inner())
+    }
+
+    /// One collection, in its published state.
+    pub async fn collection(&self, name: &str, deadline: Deadline) -> Result<Collection, Error> {
+        let request = deadline.request(GetCollectionRequest { name: name.to_owned() });
+        let response = self.0.clone().get_collection(request).await?.into_inner();
+        response.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever described no collection"))
     }
 
     /// The names of all collections.

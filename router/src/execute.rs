@@ -21,8 +21,12 @@ use trivium_proto::{
 };
 use trivium_service_kit::{Deadline, Error, Reason};
 
-use self::{analyze::Wanted, generate::Writer};
+use self::{
+    analyze::{Analysis, Wanted},
+    generate::Writer,
+};
 use crate::{
+    audit::Witness,
     clients::{ModelHost, Retriever},
     decision::decision,
     options::{HopOptions, Options},
@@ -61,10 +65,18 @@ impl Engine {
     }
 
     /// The decision alone: one hop, which is asked for the intent alone.
-    pub async fn route(&self, policy: &Policy, question: Question, deadline: Deadline) -> Result<RouteResponse, Error> {
+    pub async fn route(
+        &self,
+        policy: &Policy,
+        question: Question,
+        deadline: Deadline,
+        witness: &Witness,
+    ) -> Result<RouteResponse, Error> {
         let mut account = AccountBuilder::new(question.request_id);
+        witness.traced(account.trace_id());
         let analysis = self.analyze(&question.text, Wanted::Intent, deadline, &mut account).await?;
         let intent = analysis.into_intent()?;
+        witness.understood(&intent);
         let plan = decide(policy, &intent, &Overrides::default());
         trace::decided(&Span::current(), &plan, Some(&intent));
         let account = account.finish();
@@ -101,6 +113,8 @@ struct Run {
     query: Query,
     deadline: Deadline,
     account: AccountBuilder,
+    /// What the audit log hears of the run besides its events.
+    witness: Arc<Witness>,
     events: mpsc::Sender<Result<Event, Error>>,
     span: Span,
 }
@@ -137,21 +151,31 @@ impl Run {
         };
         let mut analysis = match wanted {
             None => Default::default(),
-            Some(wanted) => {
-                let text = &self.query.question.text;
-                self.engine.analyze(text, wanted, self.deadline, &mut self.account).await?
-            }
+            Some(wanted) => self.understand(wanted).await?,
         };
         let vectors = std::mem::take(&mut analysis.vectors);
         let (plan, intent) = match self.query.road {
             Some(road) => (forced(&self.policy, road, &self.query.overrides), None),
             None => {
                 let intent = analysis.into_intent()?;
+                self.witness.understood(&intent);
                 (decide(&self.policy, &intent, &self.query.overrides), Some(intent))
             }
         };
         trace::decided(&self.span, &plan, intent.as_ref());
         Ok((decision(&self.policy, &plan, intent), plan.step, vectors))
+    }
+
+    /// Asks the model host. A replay takes the intent from its record, and asks for the vector alone.
+    async fn understand(&mut self, wanted: Wanted) -> Result<Analysis, Error> {
+        let recorded = self.query.past.as_ref().and_then(|past| past.intent.clone());
+        let wanted = if recorded.is_some() { Wanted::Vector } else { wanted };
+        let text = &self.query.question.text;
+        let mut analysis = self.engine.analyze(text, wanted, self.deadline, &mut self.account).await?;
+        if recorded.is_some() {
+            analysis.intent = recorded;
+        }
+        Ok(analysis)
     }
 
     async fn retrieve_and_answer(&mut self, retrieval: Retrieval, vectors: Vec<QueryVector>) -> Result<(), Error> {

@@ -1,28 +1,35 @@
 //! The gRPC edge: messages in, messages out.
 
+mod audit;
+
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, service::Routes};
 use trivium_proto::router::v1::{
     CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
-    RouteRequest, RouteResponse,
+    RouteRequest, RouteResponse, SubmitFeedbackRequest, SubmitFeedbackResponse,
     router_service_server::{RouterService, RouterServiceServer},
 };
 use trivium_service_kit::Deadline;
 
 use crate::service::Service;
 
-/// The full name of the gRPC service, for health checks.
-pub(crate) const NAME: &str = trivium_proto::router::v1::router_service_server::SERVICE_NAME;
+/// The full names of the gRPC services, for health checks.
+pub(crate) const NAMES: [&str; 2] = [
+    trivium_proto::router::v1::router_service_server::SERVICE_NAME,
+    trivium_proto::router::v1::audit_service_server::SERVICE_NAME,
+];
 
 /// The service as routes of a server.
 pub(crate) fn routes(service: Service, max_message_bytes: usize) -> Routes {
+    let audit = audit::server(service.clone(), max_message_bytes);
     Routes::new(
         RouterServiceServer::new(Edge(service))
             .max_decoding_message_size(max_message_bytes)
             .max_encoding_message_size(max_message_bytes),
     )
+    .add_service(audit)
 }
 
 struct Edge(Service);
@@ -60,5 +67,13 @@ impl RouterService for Edge {
         request: Request<CheckLabelsRequest>,
     ) -> Result<Response<CheckLabelsResponse>, Status> {
         Ok(Response::new(self.0.check_labels(request.into_inner())?))
+    }
+
+    async fn submit_feedback(
+        &self,
+        request: Request<SubmitFeedbackRequest>,
+    ) -> Result<Response<SubmitFeedbackResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        Ok(Response::new(self.0.submit_feedback(request.into_inner(), deadline).await?))
     }
 }

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
+mod cache;
 mod clients;
 mod decision;
 mod execute;
@@ -28,10 +30,14 @@ use trivium_service_kit::{
     server::{self, ServeError},
 };
 
+pub use audit::AuditOptions;
+pub use cache::CacheOptions;
 pub use options::{HopOptions, Options};
 pub use source::SourceError;
 
-use self::{execute::Engine, policy::Policy, readiness::Gate, service::Service, source::Source};
+use self::{
+    audit::Audit, cache::Cache, execute::Engine, policy::Policy, readiness::Gate, service::Service, source::Source,
+};
 
 /// Why a router does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -67,15 +73,22 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let source = Source::new(&options);
     let policy = Arc::new(ArcSwap::from_pointee(source.read().await?));
     let engine = Arc::new(Engine::connect(&options)?);
+    let audit = Audit::open(&options.audit, &options.collections)?;
     let server = Server::bind(trivium_service_kit::Service::Router, &options.server).await?;
     let (opener, gate) = watch::channel(Gate::closed());
-    let service = Service { engine: Arc::clone(&engine), policy: Arc::clone(&policy), gate: gate.clone() };
+    let service = Service {
+        engine: Arc::clone(&engine),
+        policy: Arc::clone(&policy),
+        gate: gate.clone(),
+        audit: audit.clone(),
+        cache: Cache::new(&options.cache),
+    };
     let routes = grpc::routes(service, options.server.max_message_bytes);
-    let server = server.serve(routes, &[grpc::NAME], shutdown.clone()).await;
+    let server = server.serve(routes, &grpc::NAMES, shutdown.clone()).await;
     let health = server.health();
     let keeper = Keeper { engine, policy, source: source.clone(), opener, health };
     tokio::spawn(async move { shutdown.run_until_cancelled(keeper.run()).await });
-    Ok(Handle { server, source, gate })
+    Ok(Handle { server, source, gate, audit })
 }
 
 /// What goes on beside the queries: opening the gate, and following the policy file.
@@ -105,6 +118,7 @@ pub struct Handle {
     server: server::Handle,
     source: Source,
     gate: watch::Receiver<Gate>,
+    audit: Audit,
 }
 
 impl Handle {
@@ -127,12 +141,14 @@ impl Handle {
         }
     }
 
-    /// Waits until a stop was asked for and every call has ended or was cut.
+    /// Waits until a stop was asked for, every call has ended or was cut, and their records are on the disk.
     ///
     /// # Errors
     /// None today; the services share one shape.
     pub async fn stopped(self) -> Result<(), Error> {
         self.server.stopped().await;
+        // Every call has handed in its record by now, those that were cut as well.
+        self.audit.close().await;
         Ok(())
     }
 }

@@ -5,7 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use trivium_service_kit::{ClientOptions, ConfigError, ServerOptions, config::at_least};
 
-use crate::policy::{MAX_COLLECTIONS, is_collection_name};
+use crate::{
+    audit::AuditOptions,
+    cache::CacheOptions,
+    policy::{MAX_COLLECTIONS, is_collection_name},
+};
 
 /// The router's section of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +29,10 @@ pub struct Options {
     pub collections: Vec<String>,
     /// The most that each hop below may take.
     pub hops: HopOptions,
+    /// The record of what was decided.
+    pub audit: AuditOptions,
+    /// Answers that are given again.
+    pub cache: CacheOptions,
 }
 
 /// The most that each hop may take, whatever the caller allows.
@@ -49,6 +57,8 @@ impl Default for Options {
             routes_poll_ms: 1_000,
             collections: vec!["docs".to_owned()],
             hops: HopOptions::default(),
+            audit: AuditOptions::default(),
+            cache: CacheOptions::default(),
         }
     }
 }
@@ -83,6 +93,8 @@ impl Options {
         self.model_host.validate().map_err(|error| error.within("model_host"))?;
         self.retriever.validate().map_err(|error| error.within("retriever"))?;
         self.validate_collections()?;
+        self.audit.validate().map_err(|error| error.within("audit"))?;
+        self.cache.validate().map_err(|error| error.within("cache"))?;
         at_least("routes_poll_ms", self.routes_poll_ms, 10)?;
         at_least("hops.analyze_ms", self.hops.analyze_ms, 1)?;
         at_least("hops.search_ms", self.hops.search_ms, 1)?;
@@ -113,12 +125,15 @@ mod tests {
     #[test]
     fn a_bad_value_is_refused_by_its_key() {
         type Spoil = fn(&mut Options);
-        let table: [(&str, Spoil); 6] = [
+        let table: [(&str, Spoil); 9] = [
             ("server.default_deadline_ms", |options| options.server.default_deadline_ms = 0),
             ("model_host.endpoint", |options| options.model_host.endpoint = "nowhere".into()),
             ("retriever.endpoint", |options| options.retriever.endpoint = "https://x".into()),
             ("collections", |options| options.collections.clear()),
             ("collections", |options| options.collections.push("No Name".into())),
+            ("audit.queue_records", |options| options.audit.queue_records = 0),
+            ("audit.segment_bytes", |options| options.audit.segment_bytes = 1 << 40),
+            ("cache.max_bytes", |options| options.cache.max_bytes = 1),
             ("hops.search_ms", |options| options.hops.search_ms = 0),
         ];
         for (key, spoil) in table {

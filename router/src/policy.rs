@@ -38,6 +38,7 @@ pub const DEFAULT_THRESHOLD: f64 = 0.5;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     version: String,
+    text: String,
     settings: Settings,
     threshold: f64,
     default: Step,
@@ -60,6 +61,11 @@ impl Policy {
     /// The first 16 hexadecimal digits of the SHA-256 of the policy's text.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The text that it was read from.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Refuses intents that the model cannot give.

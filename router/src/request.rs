@@ -1,16 +1,19 @@
 //! From what callers send to what the router works with. Everything is checked here, before any hop.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use trivium_proto::{
     retriever::v1::{self as search, fusion::Method},
-    router::v1::{AnswerMode, CheckLabelsRequest, QueryOptions, QueryRequest, QueryStreamRequest, Road, RouteRequest},
+    router::v1::{
+        AnswerMode, CacheMode, CheckLabelsRequest, QueryOptions, QueryRequest, QueryStreamRequest, Road, RouteRequest,
+    },
 };
 use trivium_ranking::fusion::{Fusion, Normalisation, RankConstant};
 use trivium_service_kit::{Error, Reason, validate};
 
-use crate::policy::{
-    ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, is_collection_name,
+use crate::{
+    audit::Past,
+    policy::{ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, is_collection_name},
 };
 
 /// The longest name of a generator, in bytes.
@@ -43,6 +46,8 @@ pub(crate) struct Query {
     pub state: WantedState,
     /// Whether an answer is wanted, or passages alone.
     pub answer: bool,
+    /// The run that this one repeats, in a replay.
+    pub past: Option<Arc<Past>>,
 }
 
 /// Which state of each collection is to be searched. The retriever checks it.
@@ -100,7 +105,7 @@ impl TryFrom<QueryRequest> for Query {
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
         let filter = std::mem::take(&mut options.filter);
         let state = wanted_state(options.as_of.take(), std::mem::take(&mut options.min_versions))?;
-        Ok(Self { question, road, overrides: overrides(options)?, filter, state, answer })
+        Ok(Self { question, road, overrides: overrides(options)?, filter, state, answer, past: None })
     }
 }
 
@@ -147,6 +152,7 @@ fn wants_answer(number: i32) -> Result<bool, Error> {
 }
 
 fn overrides(options: QueryOptions) -> Result<Overrides, Error> {
+    cache_mode(options.cache)?;
     let k = options.k.map(|k| validate::in_range("options.k", k, 1..=MAX_K)).transpose()?;
     let fusion = options.fusion.map(|fusion| fusion_choice(&fusion)).transpose()?;
     Ok(Overrides {
@@ -155,6 +161,13 @@ fn overrides(options: QueryOptions) -> Result<Overrides, Error> {
         fusion,
         generator: generator(options.generator)?,
     })
+}
+
+fn cache_mode(number: i32) -> Result<(), Error> {
+    match CacheMode::try_from(number) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(invalid("options.cache", format!("options.cache is {number}, which is no mode"))),
+    }
 }
 
 fn collections(names: Vec<String>) -> Result<Vec<String>, Error> {
@@ -274,6 +287,7 @@ mod tests {
             (QueryOptions { road: 99, ..none() }, Reason::FieldInvalid, "options.road"),
             (QueryOptions { road: Road::Reply.into(), ..none() }, Reason::FieldInvalid, "options.road"),
             (QueryOptions { answer_mode: -1, ..none() }, Reason::FieldInvalid, "options.answer_mode"),
+            (QueryOptions { cache: 9, ..none() }, Reason::FieldInvalid, "options.cache"),
             (QueryOptions { k: Some(0), ..none() }, Reason::FieldOutOfRange, "options.k"),
             (QueryOptions { k: Some(101), ..none() }, Reason::FieldOutOfRange, "options.k"),
             (QueryOptions { k: Some(1_000_000_000), ..none() }, Reason::FieldOutOfRange, "options.k"),

@@ -1,18 +1,25 @@
 //! The router's calls, in terms of the contract's messages and the error catalogue.
 
+mod past;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use futures::Stream;
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::sync::watch;
 use tracing::Instrument;
 use trivium_proto::router::v1::{
-    CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, RouteRequest,
-    RouteResponse,
+    AuditCall, CheckLabelsRequest, CheckLabelsResponse, QueryOptions, QueryRequest, QueryResponse, QueryStreamRequest,
+    RouteRequest, RouteResponse,
 };
 use trivium_service_kit::{Deadline, Error};
 
 use crate::{
+    audit::{Audit, Call, Draft, Watched, Witness},
+    cache::{Asked, Cache, Lookup},
     execute::{Engine, Event, answer, fold},
     policy::{LabelDifference, Policy},
     readiness::Gate,
@@ -29,6 +36,10 @@ pub(crate) struct Service {
     pub policy: Arc<ArcSwap<Policy>>,
     /// Whether queries are taken.
     pub gate: watch::Receiver<Gate>,
+    /// The record of what was decided.
+    pub audit: Audit,
+    /// Answers that are given again.
+    pub cache: Cache,
 }
 
 impl Service {
@@ -38,7 +49,14 @@ impl Service {
         self.gate.borrow().pass()?;
         let span = trace::route(&question);
         let policy = self.policy.load_full();
-        let outcome = self.engine.route(&policy, question, deadline).instrument(span.clone()).await;
+        let witness = Arc::new(Witness::default());
+        let mut draft = self.draft(AuditCall::Route, &question, &QueryOptions::default(), &policy, &witness);
+        let outcome = self.engine.route(&policy, question, deadline, &witness).instrument(span.clone()).await;
+        match (&outcome, &mut draft) {
+            (Ok(response), Some(draft)) => draft.routed(response),
+            (Err(error), Some(draft)) => draft.failed(error),
+            (_, None) => {}
+        }
         if let Err(error) = &outcome {
             trace::failed(&span, error);
         }
@@ -47,7 +65,8 @@ impl Service {
 
     /// The answer, whole.
     pub async fn query(&self, request: QueryRequest, deadline: Deadline) -> Result<QueryResponse, Error> {
-        fold(self.answer(Query::try_from(request)?, deadline)?).await
+        let options = request.options.clone();
+        fold(self.answer(Query::try_from(request)?, AuditCall::Query, options, deadline)?).await
     }
 
     /// The answer, event by event.
@@ -56,7 +75,8 @@ impl Service {
         request: QueryStreamRequest,
         deadline: Deadline,
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
-        self.answer(Query::try_from(request)?, deadline)
+        let options = request.options.clone();
+        self.answer(Query::try_from(request)?, AuditCall::QueryStream, options, deadline)
     }
 
     /// Where the labels of an intent model and the serving policy differ. Answered even
@@ -68,12 +88,75 @@ impl Service {
         Ok(CheckLabelsResponse { unmapped, unknown, policy_version: policy.version().to_owned() })
     }
 
+    /// The one place where a query starts.
     fn answer(
         &self,
         query: Query,
+        call: AuditCall,
+        options: Option<QueryOptions>,
         deadline: Deadline,
     ) -> Result<impl Stream<Item = Result<Event, Error>> + Send + use<>, Error> {
         self.gate.borrow().pass()?;
-        Ok(answer(Arc::clone(&self.engine), self.policy.load_full(), query, deadline))
+        let policy = self.policy.load_full();
+        let witness = Arc::new(Witness::default());
+        let options = options.unwrap_or_default();
+        let draft = self.draft(call, &query.question, &options, &policy, &witness);
+        let fresh = Fresh { engine: Arc::clone(&self.engine), policy, query, deadline, witness };
+        let events = match self.cache.is_on() {
+            // The lookup runs as the stream is polled, and belongs to the caller's span as a fresh run does.
+            true => stream::once(fresh.or_cached(self.cache.clone(), options).in_current_span()).flatten().boxed(),
+            false => fresh.run().boxed(),
+        };
+        Ok(Watched::new(events, draft))
+    }
+
+    /// The record of a call that begins, where records are kept.
+    fn draft(
+        &self,
+        call: AuditCall,
+        question: &Question,
+        options: &QueryOptions,
+        policy: &Arc<Policy>,
+        witness: &Arc<Witness>,
+    ) -> Option<Draft> {
+        self.audit.is_on().then(|| {
+            let call = Call {
+                call,
+                query: question.text.clone(),
+                request_id: question.request_id.clone(),
+                options: options.clone(),
+            };
+            Draft::new(self.audit.clone(), call, Arc::clone(policy), Arc::clone(witness))
+        })
+    }
+}
+
+/// A query that is about to run.
+struct Fresh {
+    engine: Arc<Engine>,
+    policy: Arc<Policy>,
+    query: Query,
+    deadline: Deadline,
+    witness: Arc<Witness>,
+}
+
+impl Fresh {
+    fn run(self) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
+        let Self { engine, policy, query, deadline, witness } = self;
+        answer(engine, policy, query, deadline, witness)
+    }
+
+    /// The cached answer if there is one that still holds, else a fresh one.
+    async fn or_cached(self, cache: Cache, options: QueryOptions) -> BoxStream<'static, Result<Event, Error>> {
+        let asked =
+            Asked { question: &self.query.question, options: &options, policy: &self.policy, deadline: self.deadline };
+        match cache.find(&self.engine, asked, &self.witness).await {
+            Lookup::Off => self.run().boxed(),
+            Lookup::Hit(events) => stream::iter(events.into_iter().map(Ok)).boxed(),
+            Lookup::Miss(miss) => {
+                let witness = Arc::clone(&self.witness);
+                miss.keep(self.run().boxed(), witness).boxed()
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! only when content may be captured.
 
 use tracing::{Span, field, info_span};
-use trivium_proto::model::v1::Intent;
+use trivium_proto::{model::v1::Intent, router::v1::Decision};
 use trivium_service_kit::{
     Error, Service,
     telemetry::{self, metrics},
@@ -33,7 +33,8 @@ macro_rules! chain_span {
             "trivium.intent.margin" = field::Empty,
             "trivium.intent.model.name" = field::Empty,
             "trivium.intent.model.version" = field::Empty,
-            "trivium.degraded" = field::Empty
+            "trivium.degraded" = field::Empty,
+            "trivium.cache.hit" = field::Empty
         )
     };
 }
@@ -61,8 +62,14 @@ pub(crate) fn decided(span: &Span, plan: &Plan, intent: Option<&Intent>) {
     metrics::of(Service::Router).decided(plan.step.road(), plan.reason.name());
     span.record("trivium.route.name", plan.step.road());
     span.record("trivium.route.reason", plan.reason.name());
+    if intent.is_some() {
+        span.record("trivium.route.threshold", plan.threshold);
+    }
+    understood(span, intent);
+}
+
+fn understood(span: &Span, intent: Option<&Intent>) {
     let Some(intent) = intent else { return };
-    span.record("trivium.route.threshold", plan.threshold);
     span.record("trivium.intent.label", intent.label.as_str());
     span.record("trivium.intent.confidence", intent.confidence);
     span.record("trivium.intent.margin", intent.margin);
@@ -70,6 +77,19 @@ pub(crate) fn decided(span: &Span, plan: &Plan, intent: Option<&Intent>) {
         span.record("trivium.intent.model.name", model.name.as_str());
         span.record("trivium.intent.model.version", model.version.as_str());
     }
+}
+
+/// Writes what an answer from the cache was decided by.
+pub(crate) fn cached(span: &Span, decision: Option<&Decision>, intent: Option<&Intent>) {
+    span.record("trivium.cache.hit", true);
+    span.record("trivium.degraded", false);
+    if let Some(decision) = decision {
+        let name = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase();
+        span.record("trivium.route.name", name(decision.road().as_str_name(), "ROAD_"));
+        span.record("trivium.route.reason", name(decision.reason().as_str_name(), "DECISION_REASON_"));
+        span.record("trivium.route.threshold", decision.threshold);
+    }
+    understood(span, intent);
 }
 
 /// Writes how an answer ended.

@@ -168,6 +168,56 @@ impl DecisionReason {
         }
     }
 }
+/// DocumentRef names a document of a collection.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DocumentRef {
+    /// The collection. Empty in a request means the one that the answer searched, when it searched one.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// The document's id, 1 to 512 bytes.
+    #[prost(string, tag = "2")]
+    pub document_id: ::prost::alloc::string::String,
+}
+/// Feedback is what somebody says of an answer. At least one of its fields besides the moment is set.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Feedback {
+    /// When it was stored. The router sets it.
+    #[prost(message, optional, tag = "1")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the answer helped.
+    #[prost(bool, optional, tag = "2")]
+    pub helpful: ::core::option::Option<bool>,
+    /// The intent that the query really has, at most 128 bytes. It may be one that the model does not know yet.
+    #[prost(string, tag = "3")]
+    pub right_intent: ::prost::alloc::string::String,
+    /// The road that the query should have taken.
+    #[prost(enumeration = "Road", tag = "4")]
+    pub right_road: i32,
+    /// The documents that answer the query, at most 32.
+    #[prost(message, repeated, tag = "5")]
+    pub right_documents: ::prost::alloc::vec::Vec<DocumentRef>,
+}
+/// SubmitFeedbackRequest says something of an answer.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubmitFeedbackRequest {
+    /// The name of the request that the answer is of, as its account gave it.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// What is said.
+    #[prost(message, optional, tag = "2")]
+    pub feedback: ::core::option::Option<Feedback>,
+}
+/// SubmitFeedbackResponse says that the feedback is kept. It comes once the feedback is written.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubmitFeedbackResponse {
+    /// When it was stored.
+    #[prost(message, optional, tag = "1")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// CheckLabelsRequest names the labels of an intent model.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -258,6 +308,9 @@ pub struct QueryOptions {
     /// The least snapshot versions to answer from, by collection. A search of that collection waits for its version, within the deadline.
     #[prost(map = "string, uint64", tag = "9")]
     pub min_versions: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// Whether an answer may come from the router's cache, where it has one.
+    #[prost(enumeration = "CacheMode", tag = "10")]
+    pub cache: i32,
 }
 /// QueryRequest asks for an answer.
 #[allow(clippy::all)]
@@ -389,6 +442,13 @@ pub struct Account {
     /// Numbers of the passages that were found and did not fit the generator's prompt.
     #[prost(uint32, repeated, tag = "11")]
     pub passages_left_out: ::prost::alloc::vec::Vec<u32>,
+    /// True when the answer came from the router's cache: it was computed for an earlier request, from the same states by the
+    /// same models under the same policy.
+    #[prost(bool, tag = "12")]
+    pub cached: bool,
+    /// How old a cached answer is, in milliseconds. 0 when it is not from the cache.
+    #[prost(double, tag = "13")]
+    pub cached_age_ms: f64,
 }
 /// AnswerMode says whether an answer is wanted.
 #[allow(clippy::all)]
@@ -420,6 +480,36 @@ impl AnswerMode {
             "ANSWER_MODE_UNSPECIFIED" => Some(Self::Unspecified),
             "ANSWER_MODE_NONE" => Some(Self::None),
             "ANSWER_MODE_GENERATE" => Some(Self::Generate),
+            _ => None,
+        }
+    }
+}
+/// CacheMode says whether an answer may come from the router's cache.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CacheMode {
+    /// Not set: it may.
+    Unspecified = 0,
+    /// It is computed anew, and not kept.
+    Bypass = 1,
+}
+impl CacheMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CACHE_MODE_UNSPECIFIED",
+            Self::Bypass => "CACHE_MODE_BYPASS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CACHE_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CACHE_MODE_BYPASS" => Some(Self::Bypass),
             _ => None,
         }
     }
@@ -603,6 +693,33 @@ pub mod router_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// SubmitFeedback keeps what somebody says of an answer.
+        pub async fn submit_feedback(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SubmitFeedbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SubmitFeedbackResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.RouterService/SubmitFeedback",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.router.v1.RouterService", "SubmitFeedback"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -648,6 +765,14 @@ pub mod router_service_server {
             request: tonic::Request<super::CheckLabelsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CheckLabelsResponse>,
+            tonic::Status,
+        >;
+        /// SubmitFeedback keeps what somebody says of an answer.
+        async fn submit_feedback(
+            &self,
+            request: tonic::Request<super::SubmitFeedbackRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SubmitFeedbackResponse>,
             tonic::Status,
         >;
     }
@@ -907,6 +1032,51 @@ pub mod router_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/trivium.router.v1.RouterService/SubmitFeedback" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubmitFeedbackSvc<T: RouterService>(pub Arc<T>);
+                    impl<
+                        T: RouterService,
+                    > tonic::server::UnaryService<super::SubmitFeedbackRequest>
+                    for SubmitFeedbackSvc<T> {
+                        type Response = super::SubmitFeedbackResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SubmitFeedbackRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouterService>::submit_feedback(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubmitFeedbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -944,6 +1114,779 @@ pub mod router_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "trivium.router.v1.RouterService";
     impl<T> tonic::server::NamedService for RouterServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// AuditRecord is what is kept of one call. Text of queries, filters, passages and answers is in it only when the router
+/// may capture content.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuditRecord {
+    /// The caller's name for the request, or the router's.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The trace, 32 hexadecimal digits.
+    #[prost(string, tag = "2")]
+    pub trace_id: ::prost::alloc::string::String,
+    /// When the call ended.
+    #[prost(message, optional, tag = "3")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// The call.
+    #[prost(enumeration = "AuditCall", tag = "4")]
+    pub call: i32,
+    /// SHA-256 of the query's UTF-8 text, lower-case hexadecimal.
+    #[prost(string, tag = "5")]
+    pub query_sha256: ::prost::alloc::string::String,
+    /// The query. Empty unless content is captured.
+    #[prost(string, tag = "6")]
+    pub query: ::prost::alloc::string::String,
+    /// The caller's options. Their filter is empty unless content is captured.
+    #[prost(message, optional, tag = "7")]
+    pub options: ::core::option::Option<QueryOptions>,
+    /// SHA-256 of the filter's UTF-8 text, lower-case hexadecimal. Empty when there was no filter.
+    #[prost(string, tag = "8")]
+    pub filter_sha256: ::prost::alloc::string::String,
+    /// The decision. Unset when the call failed before there was one.
+    #[prost(message, optional, tag = "9")]
+    pub decision: ::core::option::Option<Decision>,
+    /// What the intent model said. Unset when it was not asked, or failed.
+    #[prost(message, optional, tag = "10")]
+    pub intent: ::core::option::Option<super::super::model::v1::Intent>,
+    /// What was searched, and how.
+    #[prost(message, repeated, tag = "11")]
+    pub searches: ::prost::alloc::vec::Vec<AuditedSearch>,
+    /// The passages, without title, text, headings, URI, metadata and highlights unless content is captured.
+    #[prost(message, repeated, tag = "12")]
+    pub passages: ::prost::alloc::vec::Vec<Passage>,
+    /// The answer. Empty unless content is captured.
+    #[prost(string, tag = "13")]
+    pub answer: ::prost::alloc::string::String,
+    /// How the answer came about. Unset when the call failed.
+    #[prost(message, optional, tag = "14")]
+    pub account: ::core::option::Option<Account>,
+    /// Why the call failed: the reason code of the error catalogue. Empty when it did not.
+    #[prost(string, tag = "15")]
+    pub error_reason: ::prost::alloc::string::String,
+    /// The field at fault. Empty when none is.
+    #[prost(string, tag = "16")]
+    pub error_field: ::prost::alloc::string::String,
+    /// The collections that were searched where the policy named none: `router.collections` of the time.
+    #[prost(string, repeated, tag = "17")]
+    pub default_collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The feedback on it, oldest first, at most 100.
+    #[prost(message, repeated, tag = "18")]
+    pub feedback: ::prost::alloc::vec::Vec<Feedback>,
+}
+/// AuditedSearch is one search behind an answer.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuditedSearch {
+    /// The state that was read.
+    #[prost(message, optional, tag = "1")]
+    pub snapshot: ::core::option::Option<super::super::retriever::v1::Snapshot>,
+    /// The fusion that was used, its defaults filled in. Unset when one leg ran.
+    #[prost(message, optional, tag = "2")]
+    pub fusion: ::core::option::Option<super::super::retriever::v1::Fusion>,
+    /// The encoder of the semantic leg, when it ran.
+    #[prost(message, optional, tag = "3")]
+    pub embedder: ::core::option::Option<super::super::model::v1::ModelRef>,
+}
+/// AuditEntry is what the files of the audit log consist of.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuditEntry {
+    /// Exactly one is set.
+    #[prost(oneof = "audit_entry::Entry", tags = "1, 2, 3")]
+    pub entry: ::core::option::Option<audit_entry::Entry>,
+}
+/// Nested message and enum types in `AuditEntry`.
+pub mod audit_entry {
+    /// Exactly one is set.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Entry {
+        /// A call.
+        #[prost(message, tag = "1")]
+        Record(super::AuditRecord),
+        /// Feedback on a call.
+        #[prost(message, tag = "2")]
+        Feedback(super::AuditFeedback),
+        /// Calls that could not be recorded.
+        #[prost(message, tag = "3")]
+        Gap(super::AuditGap),
+    }
+}
+/// AuditFeedback is feedback as it is stored.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuditFeedback {
+    /// The request that it is about.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// What was said.
+    #[prost(message, optional, tag = "2")]
+    pub feedback: ::core::option::Option<Feedback>,
+}
+/// AuditGap says that records are missing from this place of the log.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuditGap {
+    /// When the log went on.
+    #[prost(message, optional, tag = "1")]
+    pub recorded_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// How many are missing.
+    #[prost(uint64, tag = "2")]
+    pub lost_records: u64,
+}
+/// GetAuditRecordRequest names a call.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetAuditRecordRequest {
+    /// The name of the request. Where several calls had that name, the last is meant.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// GetAuditRecordResponse holds the record.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetAuditRecordResponse {
+    /// The record.
+    #[prost(message, optional, tag = "1")]
+    pub record: ::core::option::Option<AuditRecord>,
+}
+/// ReplayQueryRequest names a call to run again.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayQueryRequest {
+    /// The name of the request. Where several calls had that name, the last is meant.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
+    /// The query, where the record does not hold it. It must be the one of the record, to the last character.
+    #[prost(string, tag = "2")]
+    pub query: ::prost::alloc::string::String,
+    /// The filter, where there was one and the record does not hold it. It must be the one of the record.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+}
+/// NotRetained names something that a record depends on and that is not kept any more.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotRetained {
+    /// "snapshot", "policy" or "model".
+    #[prost(string, tag = "1")]
+    pub part: ::prost::alloc::string::String,
+    /// Its name and version, for instance "docs at version 41", "policy 91c4e6a1d2b3f405" or "minilm/1".
+    #[prost(string, tag = "2")]
+    pub what: ::prost::alloc::string::String,
+    /// The reason code of the error catalogue.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// What is known of it.
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+}
+/// ReplayQueryResponse says what came back.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReplayQueryResponse {
+    /// The record, as GetAuditRecord gives it.
+    #[prost(message, optional, tag = "1")]
+    pub record: ::core::option::Option<AuditRecord>,
+    /// How the replay compares with it.
+    #[prost(enumeration = "ReplayVerdict", tag = "2")]
+    pub verdict: i32,
+    /// What differs, in words; empty when nothing does.
+    #[prost(string, repeated, tag = "3")]
+    pub differences: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What is not kept any more. The replay may have run without it, as notes say.
+    #[prost(message, repeated, tag = "4")]
+    pub not_retained: ::prost::alloc::vec::Vec<NotRetained>,
+    /// What somebody who relies on the verdict should know, in words.
+    #[prost(string, repeated, tag = "5")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The decision of the replay. Unset when it was not run.
+    #[prost(message, optional, tag = "6")]
+    pub decision: ::core::option::Option<Decision>,
+    /// The passages of the replay.
+    #[prost(message, repeated, tag = "7")]
+    pub passages: ::prost::alloc::vec::Vec<Passage>,
+    /// The account of the replay. Unset when it was not run.
+    #[prost(message, optional, tag = "8")]
+    pub account: ::core::option::Option<Account>,
+}
+/// ExportAuditRequest says which records are wanted.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportAuditRequest {
+    /// Records of this moment or later. Unset means from the first.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only records with feedback.
+    #[prost(bool, tag = "2")]
+    pub with_feedback: bool,
+}
+/// ExportAuditResponse is one record, or one gap.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExportAuditResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "export_audit_response::Item", tags = "1, 2")]
+    pub item: ::core::option::Option<export_audit_response::Item>,
+}
+/// Nested message and enum types in `ExportAuditResponse`.
+pub mod export_audit_response {
+    /// Exactly one is set.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Item {
+        /// A record, with the feedback on it.
+        #[prost(message, tag = "1")]
+        Record(super::AuditRecord),
+        /// Records that are missing from this place.
+        #[prost(message, tag = "2")]
+        Gap(super::AuditGap),
+    }
+}
+/// AuditCall is the call that a record is of.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AuditCall {
+    /// Not set.
+    Unspecified = 0,
+    /// Query.
+    Query = 1,
+    /// QueryStream.
+    QueryStream = 2,
+    /// Route.
+    Route = 3,
+}
+impl AuditCall {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AUDIT_CALL_UNSPECIFIED",
+            Self::Query => "AUDIT_CALL_QUERY",
+            Self::QueryStream => "AUDIT_CALL_QUERY_STREAM",
+            Self::Route => "AUDIT_CALL_ROUTE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AUDIT_CALL_UNSPECIFIED" => Some(Self::Unspecified),
+            "AUDIT_CALL_QUERY" => Some(Self::Query),
+            "AUDIT_CALL_QUERY_STREAM" => Some(Self::QueryStream),
+            "AUDIT_CALL_ROUTE" => Some(Self::Route),
+            _ => None,
+        }
+    }
+}
+/// ReplayVerdict says how a replay compares with its record.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayVerdict {
+    /// Not set.
+    Unspecified = 0,
+    /// The same passages in the same order, with the same scores to the last digit.
+    Same = 1,
+    /// The same passages in the same order, and scores that differ by rounding alone: by less than a millionth.
+    SameButRounding = 2,
+    /// Something else came back.
+    Different = 3,
+    /// It could not be run again: something it needs is not kept any more.
+    NotRetained = 4,
+}
+impl ReplayVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_VERDICT_UNSPECIFIED",
+            Self::Same => "REPLAY_VERDICT_SAME",
+            Self::SameButRounding => "REPLAY_VERDICT_SAME_BUT_ROUNDING",
+            Self::Different => "REPLAY_VERDICT_DIFFERENT",
+            Self::NotRetained => "REPLAY_VERDICT_NOT_RETAINED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_VERDICT_SAME" => Some(Self::Same),
+            "REPLAY_VERDICT_SAME_BUT_ROUNDING" => Some(Self::SameButRounding),
+            "REPLAY_VERDICT_DIFFERENT" => Some(Self::Different),
+            "REPLAY_VERDICT_NOT_RETAINED" => Some(Self::NotRetained),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod audit_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// AuditService gives the records of past calls. The router serves it, as a service of its own so that a proxy can
+    /// let other people at it than at the queries.
+    #[derive(Debug, Clone)]
+    pub struct AuditServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> AuditServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AuditServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AuditServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// GetAuditRecord gives the record of one call, with the feedback on it.
+        pub async fn get_audit_record(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetAuditRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetAuditRecordResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.AuditService/GetAuditRecord",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.router.v1.AuditService", "GetAuditRecord"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ReplayQuery runs a recorded call again on the states, policy and models of its time, and compares.
+        pub async fn replay_query(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReplayQueryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayQueryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.AuditService/ReplayQuery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.router.v1.AuditService", "ReplayQuery"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// ExportAudit gives records, oldest first.
+        pub async fn export_audit(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportAuditResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.AuditService/ExportAudit",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.router.v1.AuditService", "ExportAudit"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod audit_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AuditServiceServer.
+    #[async_trait]
+    pub trait AuditService: std::marker::Send + std::marker::Sync + 'static {
+        /// GetAuditRecord gives the record of one call, with the feedback on it.
+        async fn get_audit_record(
+            &self,
+            request: tonic::Request<super::GetAuditRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetAuditRecordResponse>,
+            tonic::Status,
+        >;
+        /// ReplayQuery runs a recorded call again on the states, policy and models of its time, and compares.
+        async fn replay_query(
+            &self,
+            request: tonic::Request<super::ReplayQueryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReplayQueryResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ExportAudit method.
+        type ExportAuditStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportAuditResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// ExportAudit gives records, oldest first.
+        async fn export_audit(
+            &self,
+            request: tonic::Request<super::ExportAuditRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ExportAuditStream>,
+            tonic::Status,
+        >;
+    }
+    /// AuditService gives the records of past calls. The router serves it, as a service of its own so that a proxy can
+    /// let other people at it than at the queries.
+    #[derive(Debug)]
+    pub struct AuditServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AuditServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AuditServiceServer<T>
+    where
+        T: AuditService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/trivium.router.v1.AuditService/GetAuditRecord" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetAuditRecordSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::GetAuditRecordRequest>
+                    for GetAuditRecordSvc<T> {
+                        type Response = super::GetAuditRecordResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetAuditRecordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::get_audit_record(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetAuditRecordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.router.v1.AuditService/ReplayQuery" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReplayQuerySvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::UnaryService<super::ReplayQueryRequest>
+                    for ReplayQuerySvc<T> {
+                        type Response = super::ReplayQueryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReplayQueryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::replay_query(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReplayQuerySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.router.v1.AuditService/ExportAudit" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportAuditSvc<T: AuditService>(pub Arc<T>);
+                    impl<
+                        T: AuditService,
+                    > tonic::server::ServerStreamingService<super::ExportAuditRequest>
+                    for ExportAuditSvc<T> {
+                        type Response = super::ExportAuditResponse;
+                        type ResponseStream = T::ExportAuditStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportAuditRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AuditService>::export_audit(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportAuditSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AuditServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "trivium.router.v1.AuditService";
+    impl<T> tonic::server::NamedService for AuditServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

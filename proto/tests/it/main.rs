@@ -45,6 +45,8 @@ fn generate(out: &Path) {
         "trivium/retriever/v1/search.proto",
         "trivium/retriever/v1/retriever_service.proto",
         "trivium/router/v1/types.proto",
+        "trivium/router/v1/feedback.proto",
+        "trivium/router/v1/audit.proto",
         "trivium/router/v1/router_service.proto",
     ]
     .iter()

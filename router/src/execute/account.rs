@@ -61,6 +61,11 @@ impl AccountBuilder {
         }
     }
 
+    /// The trace, 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        &self.trace_id
+    }
+
     /// Notes a model's part, once.
     pub fn used(&mut self, role: &str, model: Option<ModelRef>) {
         let Some(model) = model else { return };
@@ -131,6 +136,7 @@ impl AccountBuilder {
             usage: self.usage,
             unknown_citations: self.unknown_citations,
             passages_left_out: self.passages_left_out,
+            ..Account::default()
         }
     }
 }

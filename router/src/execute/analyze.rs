@@ -17,7 +17,7 @@ pub(super) enum Wanted {
 /// What came back.
 #[derive(Default)]
 pub(super) struct Analysis {
-    intent: Option<Intent>,
+    pub intent: Option<Intent>,
     /// One vector for each encoder that serves.
     pub vectors: Vec<QueryVector>,
 }

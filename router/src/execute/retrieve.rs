@@ -4,7 +4,7 @@ use futures::future::try_join_all;
 use tokio::time::Instant;
 use trivium_proto::{
     model::v1::QueryVector,
-    retriever::v1::{Leg, SearchRequest, SearchResponse},
+    retriever::v1::{AsOf, Fusion, Leg, SearchRequest, SearchResponse, as_of::State},
     router::v1::Passage,
 };
 use trivium_service_kit::{Error, Reason};
@@ -28,6 +28,7 @@ impl Run {
         let searches = collections.iter().map(|name| self.search(name, retrieval, &vectors));
         let mut responses = try_join_all(searches).await?;
         for response in &mut responses {
+            self.witness.searched(response);
             self.account.searched(response);
         }
         let found = collections.iter().cloned().zip(responses).collect();
@@ -45,6 +46,7 @@ impl Run {
         vectors: &[QueryVector],
     ) -> Result<SearchResponse, Error> {
         let hop = Hop::new(self.deadline, self.engine.hops.search());
+        let (as_of, min_version, fusion) = self.state(collection, retrieval);
         let search = |vectors: &[QueryVector]| {
             let request = SearchRequest {
                 collection: collection.to_owned(),
@@ -52,10 +54,10 @@ impl Run {
                 vectors: vectors.to_vec(),
                 legs: legs(retrieval.legs).iter().map(|leg| i32::from(*leg)).collect(),
                 k: Some(retrieval.settings.k),
-                fusion: fusion_to_wire(&retrieval.settings.fusion),
+                fusion,
                 filter: self.query.filter.clone(),
-                as_of: self.query.state.as_of.clone(),
-                min_version: self.query.state.min_versions.get(collection).copied().unwrap_or_default(),
+                as_of: as_of.clone(),
+                min_version,
                 request_id: self.query.question.request_id.clone(),
                 ..SearchRequest::default()
             };
@@ -72,6 +74,19 @@ impl Run {
             outcome => outcome,
         };
         outcome.map_err(in_our_terms)
+    }
+}
+
+impl Run {
+    /// The state to search, the least version, and the fusion: those of the record in a replay,
+    /// else the caller's and the policy's.
+    fn state(&self, collection: &str, retrieval: &Retrieval) -> (Option<AsOf>, u64, Option<Fusion>) {
+        if let Some((search, snapshot)) = self.query.past.as_ref().and_then(|past| past.search(collection)) {
+            return (Some(AsOf { state: Some(State::Version(snapshot.version)) }), 0, search.fusion);
+        }
+        let wanted = &self.query.state;
+        let min_version = wanted.min_versions.get(collection).copied().unwrap_or_default();
+        (wanted.as_of.clone(), min_version, fusion_to_wire(&retrieval.settings.fusion))
     }
 }
 

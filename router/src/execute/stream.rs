@@ -10,7 +10,7 @@ use trivium_proto::router::v1::{QueryResponse, query_stream_response};
 use trivium_service_kit::{Deadline, Error, Reason};
 
 use super::{Engine, Run, account::AccountBuilder};
-use crate::{policy::Policy, request::Query, trace};
+use crate::{audit::Witness, policy::Policy, request::Query, trace};
 
 /// One event of an answer.
 pub(crate) type Event = query_stream_response::Event;
@@ -25,10 +25,11 @@ pub(crate) fn answer(
     policy: Arc<Policy>,
     query: Query,
     deadline: Deadline,
+    witness: Arc<Witness>,
 ) -> impl Stream<Item = Result<Event, Error>> + Send + 'static {
     let span = trace::query(&query.question);
     let (events, received) = mpsc::channel(WAITING_EVENTS);
-    let run = start(engine, policy, query, deadline, events, span.clone()).instrument(span);
+    let run = start(engine, policy, query, deadline, witness, events, span.clone()).instrument(span);
     // The core's future gives no event of its own; it is in the stream to be polled with it.
     let core = run.into_stream().filter_map(|()| async { None });
     stream::select(ReceiverStream::new(received), core)
@@ -40,11 +41,13 @@ async fn start(
     policy: Arc<Policy>,
     query: Query,
     deadline: Deadline,
+    witness: Arc<Witness>,
     events: mpsc::Sender<Result<Event, Error>>,
     span: Span,
 ) {
     let account = AccountBuilder::new(query.question.request_id.clone());
-    Run { engine, policy, query, deadline, account, events, span }.run().await;
+    witness.traced(account.trace_id());
+    Run { engine, policy, query, deadline, account, witness, events, span }.run().await;
 }
 
 /// Gathers the events of one answer.

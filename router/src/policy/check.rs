@@ -54,7 +54,15 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         intents.insert(name.get_ref().clone(), Mapped { rule, at: checker.position(&name.span()) });
     }
     let threshold = default.threshold.unwrap_or(DEFAULT_THRESHOLD);
-    Ok(Policy { version: digest(text), settings, threshold, default: default.step, out_of_scope, intents })
+    Ok(Policy {
+        version: digest(text),
+        text: text.to_owned(),
+        settings,
+        threshold,
+        default: default.step,
+        out_of_scope,
+        intents,
+    })
 }
 
 /// The text at hand, for the places of errors.

@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Stream, StreamExt, stream};
@@ -77,6 +80,8 @@ pub struct FakeModelHost {
     pub script: Script,
     pub analyzed: Mutex<Vec<AnalyzeRequest>>,
     pub generated: Mutex<Vec<GenerateRequest>>,
+    /// The version of the intent model that serves.
+    pub intents_version: AtomicU64,
     /// True once a generation was let go of before its end.
     pub let_go: watch::Sender<bool>,
 }
@@ -84,7 +89,19 @@ pub struct FakeModelHost {
 impl FakeModelHost {
     pub fn new(script: Script) -> Arc<Self> {
         let (analyzed, generated) = Default::default();
-        Arc::new(Self { script, analyzed, generated, let_go: watch::Sender::new(false) })
+        Arc::new(Self {
+            script,
+            analyzed,
+            generated,
+            intents_version: AtomicU64::new(1),
+            let_go: watch::Sender::new(false),
+        })
+    }
+}
+
+impl FakeModelHost {
+    fn intents(&self) -> ModelRef {
+        ModelRef { name: "intents".to_owned(), version: self.intents_version.load(Ordering::SeqCst).to_string() }
     }
 }
 
@@ -139,7 +156,7 @@ impl ModelService for Served {
         }
         let vector = QueryVector { embedder: Some(model_ref("minilm")), values: vec![0.6, 0.8] };
         Ok(Response::new(AnalyzeResponse {
-            intent: request.intent.then(|| self.0.script.intent.clone()),
+            intent: request.intent.then(|| Intent { model: Some(self.0.intents()), ..self.0.script.intent.clone() }),
             vectors: if request.vector { vec![vector] } else { Vec::new() },
             tokens: 5,
             truncated: false,
@@ -183,14 +200,20 @@ impl ModelService for Served {
     async fn list_models(&self, _: Request<ListModelsRequest>) -> Result<Response<ListModelsResponse>, Status> {
         let labels = &self.0.script.labels;
         let models = (!labels.is_empty()).then(|| Model {
-            model: Some(model_ref("intents")),
+            model: Some(self.0.intents()),
             kind: ModelKind::Intent.into(),
             serving: true,
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             out_of_scope_label: "out_of_scope".into(),
             ..Model::default()
         });
-        Ok(Response::new(ListModelsResponse { models: models.into_iter().collect() }))
+        let encoder = Model {
+            model: Some(model_ref("minilm")),
+            kind: ModelKind::Encoder.into(),
+            serving: true,
+            ..Model::default()
+        };
+        Ok(Response::new(ListModelsResponse { models: models.into_iter().chain([encoder]).collect() }))
     }
 
     async fn rerank(&self, _: Request<RerankRequest>) -> Result<Response<RerankResponse>, Status> {

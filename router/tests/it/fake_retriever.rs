@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::Stream;
@@ -15,7 +18,7 @@ use trivium_proto::retriever::v1::{
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
     ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
     SearchResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
-    retriever_service_server::RetrieverService,
+    as_of::State, retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -23,6 +26,9 @@ use crate::fake_model_host::model_ref;
 
 /// A filter that the stand-in refuses, as the real one would.
 pub const WRONG_FILTER: &str = "= 1";
+
+/// Versions before this one are not kept.
+pub const OLDEST_KEPT: u64 = 5;
 
 /// The collections and their hits.
 #[derive(Clone, Debug)]
@@ -67,11 +73,19 @@ pub fn hit(document: &str, lexical: f64, semantic: f64) -> Hit {
 pub struct FakeRetriever {
     pub script: Script,
     pub searched: Mutex<Vec<SearchRequest>>,
+    /// The version of every collection.
+    pub version: AtomicU64,
 }
 
 impl FakeRetriever {
     pub fn new(script: Script) -> Arc<Self> {
-        Arc::new(Self { script, searched: Mutex::default() })
+        Arc::new(Self { script, searched: Mutex::default(), version: AtomicU64::new(7) })
+    }
+
+    /// The state that searches read.
+    fn snapshot(&self, collection: &str) -> Snapshot {
+        let version = self.version.load(Ordering::SeqCst);
+        Snapshot { collection: collection.to_owned(), version, ..Snapshot::default() }
     }
 
     fn search(&self, request: &SearchRequest) -> Result<SearchResponse, Error> {
@@ -85,6 +99,15 @@ impl FakeRetriever {
         if request.filter == WRONG_FILTER {
             return Err(Error::new(Reason::FilterInvalid, "at offset 0: expected a field").with_field("filter"));
         }
+        let mut snapshot = self.snapshot(&request.collection);
+        match request.as_of.as_ref().and_then(|as_of| as_of.state.clone()) {
+            Some(State::Version(version)) if version < OLDEST_KEPT => {
+                let why = format!("version {version} is not kept any more");
+                return Err(Error::new(Reason::SnapshotExpired, why).with_field("as_of"));
+            }
+            Some(State::Version(version)) => snapshot.version = version,
+            _ => {}
+        }
         let asked = |leg: &Leg| request.legs.contains(&i32::from(*leg));
         let mut hits = hits.clone();
         for hit in &mut hits {
@@ -95,7 +118,7 @@ impl FakeRetriever {
         let embedder = if self.script.other_embedder { "other" } else { "minilm" };
         Ok(SearchResponse {
             hits,
-            snapshot: Some(Snapshot { collection: request.collection.clone(), version: 7, ..Snapshot::default() }),
+            snapshot: Some(snapshot),
             embedder: asked(&Leg::Semantic).then(|| model_ref(embedder)),
             legs: legs.map(|leg| LegReport { leg: leg.into(), candidates: 2, elapsed_ms: 1.5 }).collect(),
             elapsed_ms: 2.0,
@@ -137,9 +160,15 @@ impl RetrieverService for Served {
 
     async fn get_collection(
         &self,
-        _: Request<GetCollectionRequest>,
+        request: Request<GetCollectionRequest>,
     ) -> Result<Response<GetCollectionResponse>, Status> {
-        unused()
+        let name = request.into_inner().name;
+        if !self.0.script.collections.contains_key(name.as_str()) {
+            return Err(Error::new(Reason::CollectionNotFound, format!("there is no collection {name:?}")).into());
+        }
+        let snapshot = Some(self.0.snapshot(&name));
+        let collection = Collection { name, snapshot, embedder: Some(model_ref("minilm")), ..Collection::default() };
+        Ok(Response::new(GetCollectionResponse { collection: Some(collection) }))
     }
 
     async fn delete_collection(

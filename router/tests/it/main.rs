@@ -2,7 +2,9 @@
 //! answer as each test tells them.
 
 mod answers;
+mod audit;
 mod bad_input;
+mod cache;
 mod deadlines;
 mod fake_model_host;
 mod fake_retriever;

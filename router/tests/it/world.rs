@@ -12,10 +12,11 @@ use trivium_proto::{
     retriever::v1::retriever_service_server::RetrieverServiceServer,
     router::v1::{
         QueryOptions, QueryRequest, QueryResponse, QueryStreamRequest, RouteRequest, RouteResponse,
-        query_stream_response::Event, router_service_client::RouterServiceClient,
+        audit_service_client::AuditServiceClient, query_stream_response::Event,
+        router_service_client::RouterServiceClient,
     },
 };
-use trivium_router::Options;
+use trivium_router::{AuditOptions, CacheOptions, Handle, Options};
 use trivium_service_kit::{ClientOptions, Error, Server, ServerOptions, Service};
 
 use crate::{
@@ -56,6 +57,8 @@ pub struct Plan {
     pub routes: Option<&'static str>,
     pub default_deadline_ms: Option<u64>,
     pub generate_ms: Option<u64>,
+    pub audit: AuditOptions,
+    pub cache: CacheOptions,
 }
 
 impl Plan {
@@ -78,6 +81,9 @@ pub struct World {
     pub router: RouterServiceClient<Channel>,
     pub model_host: Arc<FakeModelHost>,
     pub retriever: Arc<FakeRetriever>,
+    pub audit: AuditServiceClient<Channel>,
+    handle: Handle,
+    stop: CancellationToken,
     _files: tempfile::TempDir,
     _stop: DropGuard,
 }
@@ -100,10 +106,20 @@ impl World {
         if let Some(ms) = plan.generate_ms {
             options.hops.generate_ms = ms;
         }
+        options.audit = plan.audit;
+        options.cache = plan.cache;
         let mut handle = trivium_router::start(options, stop.clone()).await.expect("it starts");
         handle.ready().await.expect("it serves");
         let router = connect(handle.addr()).await;
-        Self { router, model_host, retriever, _files: files, _stop: stop.drop_guard() }
+        let audit = AuditServiceClient::new(channel(handle.addr()).await);
+        let guard = stop.clone().drop_guard();
+        Self { router, model_host, retriever, audit, handle, stop, _files: files, _stop: guard }
+    }
+
+    /// Stops everything in good order, and waits for the router.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.handle.stopped().await.expect("it stops");
     }
 
     /// Asks for an answer.

@@ -71,6 +71,10 @@ catalogue! {
     GeneratorNotFound = "GENERATOR_NOT_FOUND", NotFound, "name a generator that the model host is configured with";
     /// No prompt of that name.
     PromptNotFound = "PROMPT_NOT_FOUND", NotFound, "name a prompt that the model host is configured with, or none for the generator's own";
+    /// A call that the audit log does not hold.
+    AuditRecordNotFound = "AUDIT_RECORD_NOT_FOUND", NotFound, "give the request id of the answer's account; records are kept for as long as router.audit says";
+    /// A question about past calls to a router that records none.
+    AuditDisabled = "AUDIT_DISABLED", FailedPrecondition, "set router.audit.dir, or leave router.audit.enabled on";
     /// A state of a collection that is not kept any more.
     SnapshotExpired = "SNAPSHOT_EXPIRED", FailedPrecondition, "ask as of a state that is kept, which the error lists; tag a state to keep it, or raise retriever.snapshots_newest";
     /// A collection of that name exists.

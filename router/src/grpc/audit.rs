@@ -1,0 +1,53 @@
+//! The edge of the audit service.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+use trivium_proto::router::v1::{
+    ExportAuditRequest, ExportAuditResponse, GetAuditRecordRequest, GetAuditRecordResponse, ReplayQueryRequest,
+    ReplayQueryResponse,
+    audit_service_server::{AuditService, AuditServiceServer},
+};
+use trivium_service_kit::Deadline;
+
+use crate::service::Service;
+
+/// The audit service as part of a server.
+pub(super) fn server(service: Service, max_message_bytes: usize) -> AuditServiceServer<impl AuditService> {
+    AuditServiceServer::new(Edge(service))
+        .max_decoding_message_size(max_message_bytes)
+        .max_encoding_message_size(max_message_bytes)
+}
+
+struct Edge(Service);
+
+#[tonic::async_trait]
+impl AuditService for Edge {
+    async fn get_audit_record(
+        &self,
+        request: Request<GetAuditRecordRequest>,
+    ) -> Result<Response<GetAuditRecordResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        Ok(Response::new(self.0.audit_record(&request.into_inner(), deadline).await?))
+    }
+
+    async fn replay_query(
+        &self,
+        request: Request<ReplayQueryRequest>,
+    ) -> Result<Response<ReplayQueryResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        Ok(Response::new(Box::pin(self.0.replay(request.into_inner(), deadline)).await?))
+    }
+
+    type ExportAuditStream = Pin<Box<dyn Stream<Item = Result<ExportAuditResponse, Status>> + Send>>;
+
+    async fn export_audit(
+        &self,
+        request: Request<ExportAuditRequest>,
+    ) -> Result<Response<Self::ExportAuditStream>, Status> {
+        let deadline = Deadline::of(&request);
+        let items = self.0.export_audit(request.into_inner(), deadline).await?;
+        Ok(Response::new(Box::pin(items.map(|item| item.map_err(Status::from)))))
+    }
+}

@@ -1,0 +1,138 @@
+//! Answers that are given again, and when they are not.
+
+use std::sync::atomic::Ordering;
+
+use trivium_proto::router::v1::{
+    Account, CacheMode, QueryOptions, QueryRequest, QueryResponse, Road, query_stream_response::Event,
+};
+use trivium_router::CacheOptions;
+use trivium_service_kit::Reason;
+
+use crate::{
+    fake_model_host::Generation,
+    world::{Plan, World},
+};
+
+fn cached(plan: Plan) -> Plan {
+    Plan { cache: CacheOptions { enabled: true, ..CacheOptions::default() }, ..plan }
+}
+
+async fn ask(world: &World, query: &str, options: QueryOptions) -> QueryResponse {
+    let request = QueryRequest { query: query.into(), options: Some(options), ..QueryRequest::default() };
+    world.router.clone().query(request).await.expect("an answer").into_inner()
+}
+
+async fn is_cached(world: &World, query: &str, options: QueryOptions) -> bool {
+    account(&ask(world, query, options).await).cached
+}
+
+fn account(response: &QueryResponse) -> &Account {
+    response.account.as_ref().expect("an account")
+}
+
+/// An answer without what belongs to its request alone.
+fn timeless(mut response: QueryResponse) -> QueryResponse {
+    let account = response.account.as_mut().expect("an account");
+    *account = Account {
+        timings_ms: Default::default(),
+        trace_id: String::new(),
+        request_id: String::new(),
+        cached: false,
+        cached_age_ms: 0.0,
+        ..account.clone()
+    };
+    response
+}
+
+fn searches(world: &World) -> usize {
+    world.retriever.searched.lock().expect("no test panics with it").len()
+}
+
+#[tokio::test]
+async fn a_hit_is_what_a_fresh_run_gives() {
+    let world = World::start(cached(Plan::default())).await;
+    let none = QueryOptions::default;
+    let first = ask(&world, "where is it?", none()).await;
+    let hit = ask(&world, "where is it?", none()).await;
+    assert_eq!((account(&first).cached, account(&hit).cached, searches(&world)), (false, true, 1));
+    assert_ne!(account(&first).request_id, account(&hit).request_id);
+    let keys: Vec<&str> = account(&hit).timings_ms.keys().map(String::as_str).collect();
+    assert!(keys.len() == 2 && keys.contains(&"cache") && keys.contains(&"total"), "{keys:?}");
+    let bypass = QueryOptions { cache: CacheMode::Bypass.into(), ..none() };
+    let fresh = ask(&world, "where is it?", bypass).await;
+    assert_eq!((account(&fresh).cached, searches(&world)), (false, 2));
+    assert_eq!(timeless(hit), timeless(fresh));
+}
+
+#[tokio::test]
+async fn a_stream_gives_the_events_of_the_answer_in_their_order() {
+    let world = World::start(cached(Plan::default())).await;
+    let (fresh, _) = world.events(QueryOptions::default()).await;
+    let (again, error) = world.events(QueryOptions::default()).await;
+    assert_eq!(error, None);
+    assert_eq!(fresh[..fresh.len() - 1], again[..again.len() - 1]);
+    assert!(matches!(again.last(), Some(Event::Account(account)) if account.cached));
+}
+
+#[tokio::test]
+async fn whatever_the_answer_depends_on_makes_it_anew() {
+    let world = World::start(cached(Plan::default())).await;
+    let none = QueryOptions::default;
+    assert!(!is_cached(&world, "where is it?", none()).await);
+    for other in [
+        QueryOptions { k: Some(1), ..none() },
+        QueryOptions { filter: "a = 1".into(), ..none() },
+        QueryOptions { road: Road::Lexical.into(), ..none() },
+    ] {
+        assert!(!is_cached(&world, "where is it?", other.clone()).await, "{other:?}");
+        assert!(is_cached(&world, "where is it?", other).await);
+    }
+    assert!(!is_cached(&world, "Where is it?", none()).await);
+    assert!(is_cached(&world, " where  is\tit? ", none()).await);
+
+    world.retriever.version.fetch_add(1, Ordering::SeqCst);
+    let after_write = ask(&world, "where is it?", none()).await;
+    assert_eq!((account(&after_write).cached, account(&after_write).snapshots[0].version), (false, 8));
+    assert!(is_cached(&world, "where is it?", none()).await);
+    world.model_host.intents_version.fetch_add(1, Ordering::SeqCst);
+    assert!(!is_cached(&world, "where is it?", none()).await);
+    assert!(is_cached(&world, "where is it?", none()).await);
+}
+
+#[tokio::test]
+async fn an_earlier_state_and_a_version_to_come_pass_it_by() {
+    let world = World::start(cached(Plan::default())).await;
+    let none = QueryOptions::default;
+    assert!(!is_cached(&world, "where is it?", none()).await);
+    let least = |version| QueryOptions { min_versions: [("docs".to_owned(), version)].into(), ..none() };
+    assert!(is_cached(&world, "where is it?", least(7)).await);
+    assert!(!is_cached(&world, "where is it?", least(8)).await);
+    let state = Some(trivium_proto::retriever::v1::as_of::State::Version(7));
+    let as_of = QueryOptions { as_of: Some(trivium_proto::retriever::v1::AsOf { state }), ..none() };
+    assert!(!is_cached(&world, "where is it?", as_of.clone()).await);
+    assert!(!is_cached(&world, "where is it?", as_of).await);
+}
+
+#[tokio::test]
+async fn what_is_not_whole_is_not_kept() {
+    let plan = Plan::of_generation(Generation::Fails(Reason::GeneratorFailed));
+    let world = World::start(cached(plan)).await;
+    for _ in 0..2 {
+        let answer = ask(&world, "where is it?", QueryOptions::default()).await;
+        assert!(!account(&answer).cached && !account(&answer).degraded.is_empty());
+    }
+    let plan = Plan::of_generation(Generation::BreaksOff("It", Reason::Internal));
+    let world = World::start(cached(plan)).await;
+    for round in 1..=2 {
+        world.query(QueryOptions::default()).await.expect_err("it breaks off");
+        assert_eq!(searches(&world), round);
+    }
+}
+
+#[tokio::test]
+async fn it_is_off_unless_asked_for() {
+    let world = World::start(Plan::default()).await;
+    assert!(!is_cached(&world, "where is it?", QueryOptions::default()).await);
+    assert!(!is_cached(&world, "where is it?", QueryOptions::default()).await);
+    assert_eq!(searches(&world), 2);
+}
