@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 use trivium_proto::retriever::v1::{AsOf, as_of::State};
 
-use crate::command::{ask, bench, collections, eval, ingest, intents, models, route, routes, search, serve, up};
+use crate::command::{
+    ask, audit, bench, collections, eval, feedback, ingest, intents, models, route, routes, search, serve, up,
+};
 
 /// Answers questions from documents: an intent model decides which road each query takes.
 #[derive(Debug, Parser)]
@@ -25,6 +27,11 @@ pub enum Command {
     Ingest(ingest::Args),
     /// Ask a question, and read the answer with its sources
     Ask(ask::Args),
+    /// Say whether an answer helped, which intent was the right one, or which document answers it
+    Feedback(feedback::Args),
+    /// Show, replay and export what the router has on record
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Find passages, without an answer
     Search(search::Args),
     /// Show which road a query would take, and why
@@ -126,6 +133,12 @@ mod tests {
             "trivium serve model-host --config c --addr 127.0.0.1:0",
             "trivium ingest --collection docs a b.md",
             "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer --filter x --as-of 7",
+            "trivium feedback r-1 --helpful",
+            "trivium feedback r-1 --wrong-road lookup --road lexical --document a.md --document b.md --collection docs",
+            "trivium audit show r-1 --json",
+            "trivium audit replay r-1 --query hello --filter x --json",
+            "trivium audit export --format judgements --since 2026-05-01T10:00:00Z --out f.jsonl",
+            "trivium audit export --confident 0.9",
             "trivium search hello --collection docs --legs lexical,semantic -k 3 --filter x --as-of 7 --min-version 6 --json",
             "trivium route hello --json",
             "trivium routes check routes.toml",
@@ -165,8 +178,15 @@ mod tests {
 
     #[test]
     fn what_is_no_command_is_refused_with_exit_code_2() {
-        for line in ["trivium", "trivium fly", "trivium ask", "trivium ask q --route sideways", "trivium search q -k x"]
-        {
+        for line in [
+            "trivium",
+            "trivium fly",
+            "trivium ask",
+            "trivium feedback r",
+            "trivium feedback r --helpful --unhelpful",
+            "trivium ask q --route sideways",
+            "trivium search q -k x",
+        ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

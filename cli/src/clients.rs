@@ -19,14 +19,19 @@ use trivium_proto::{
         UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
-        CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
-        RouteRequest, RouteResponse, router_service_client::RouterServiceClient,
+        AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest, QueryRequest,
+        QueryResponse, QueryStreamRequest, QueryStreamResponse, ReplayQueryRequest, ReplayQueryResponse, RouteRequest,
+        RouteResponse, SubmitFeedbackRequest, audit_service_client::AuditServiceClient, export_audit_response::Item,
+        router_service_client::RouterServiceClient,
     },
 };
 use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
 
 /// The budget of one call. People give up sooner; scripts can set their own limits.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The budget of an export, which reads the whole log.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Answers may hold 1,000 passages with their texts.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -82,6 +87,52 @@ impl Router {
     ) -> Result<impl Stream<Item = Result<QueryStreamResponse, Error>> + Unpin + use<>, Error> {
         let stream = answer(self.0.clone().query_stream(request(message)).await)?;
         Ok(stream.map(|event| event.map_err(Error::from)))
+    }
+}
+
+impl Router {
+    /// Hands in what somebody says of an answer.
+    pub async fn submit_feedback(&self, message: SubmitFeedbackRequest) -> Result<(), Error> {
+        answer(self.0.clone().submit_feedback(request(message)).await).map(drop)
+    }
+}
+
+/// The router's records of the past.
+#[derive(Debug, Clone)]
+pub struct Audit(AuditServiceClient<GrpcChannel>);
+
+impl Audit {
+    /// A client of the router at `url`; it connects with its first call.
+    ///
+    /// # Errors
+    /// When `url` is no address.
+    pub fn connect(url: &str) -> Result<Self, ConfigError> {
+        let channel = channel(Service::Router, url)?;
+        Ok(Self(AuditServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+    }
+
+    /// What is on record of a request.
+    pub async fn record(&self, request_id: &str) -> Result<AuditRecord, Error> {
+        let message = GetAuditRecordRequest { request_id: request_id.to_owned() };
+        Ok(answer(self.0.clone().get_audit_record(request(message)).await)?.record.unwrap_or_default())
+    }
+
+    /// Runs a request again.
+    pub async fn replay(&self, message: ReplayQueryRequest) -> Result<ReplayQueryResponse, Error> {
+        answer(self.0.clone().replay_query(request(message)).await)
+    }
+
+    /// The records, oldest first.
+    pub async fn export(
+        &self,
+        message: ExportAuditRequest,
+    ) -> Result<impl Stream<Item = Result<Item, Error>> + Unpin + use<>, Error> {
+        let request = Deadline::after(EXPORT_PATIENCE).request(message);
+        let stream = answer(self.0.clone().export_audit(request).await)?;
+        // A message without an item comes from a newer router, and says nothing to this one.
+        Ok(stream.filter_map(|message| {
+            std::future::ready(message.map(|message| message.item).map_err(Error::from).transpose())
+        }))
     }
 }
 

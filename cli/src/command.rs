@@ -1,9 +1,11 @@
 //! The commands.
 
 pub mod ask;
+pub mod audit;
 pub mod bench;
 pub mod collections;
 pub mod eval;
+pub mod feedback;
 pub mod ingest;
 pub mod intents;
 pub mod models;
@@ -65,6 +67,8 @@ async fn client(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ingest(args) => ingest::run(args).await,
         Command::Ask(args) => ask::run(args).await,
+        Command::Feedback(args) => feedback::run(args).await,
+        Command::Audit(command) => audit::run(command).await,
         Command::Search(args) => search::run(args).await,
         Command::Route(args) => route::run(args).await,
         Command::Routes(command) => routes::run(command).await,
@@ -85,6 +89,8 @@ fn name(command: &Command) -> &'static str {
         Command::Serve(_) => "serve",
         Command::Ingest(_) => "ingest",
         Command::Ask(_) => "ask",
+        Command::Feedback(_) => "feedback",
+        Command::Audit(_) => "audit",
         Command::Search(_) => "search",
         Command::Route(_) => "route",
         Command::Routes(_) => "routes",

@@ -1,6 +1,7 @@
 //! Answers, passages and figures as people read them on a terminal.
 
 pub mod answer;
+pub mod audit;
 pub mod decision;
 pub mod flow;
 pub mod hits;

@@ -56,6 +56,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Where all services share a data folder, the router's records lie in it, unless they have a folder of their own.
+    pub fn record_beside_data(&mut self) {
+        let beside = self.retriever.data_dir.join("audit");
+        self.router.audit.dir.get_or_insert(beside);
+    }
+
     /// Models that lie in the data folder go before those of the user's cache,
     /// so that a folder can be carried to another machine whole.
     fn prefer_models_beside(&mut self, data: Option<&Path>) {

@@ -1,6 +1,7 @@
 //! What `--json` prints. These names are a contract: keys may be added, never renamed or removed.
 
 mod answer;
+mod audit;
 mod hit;
 
 use serde::Serialize;
@@ -13,6 +14,9 @@ use trivium_proto::{
 pub use answer::{Answer, Event};
 #[cfg(test)]
 pub use answer::{CitationView, DegradationView};
+#[cfg(test)]
+pub use audit::NotRetainedView;
+pub use audit::{FeedbackView, RecordView, ReplayView};
 pub use hit::{Hit, LegView, Legs, TermView};
 
 /// One version of a model.

@@ -51,7 +51,7 @@ pub struct Args {
 
 /// A road, as it is named on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum RoadArg {
+pub enum RoadArg {
     /// Full-text retrieval
     Lexical,
     /// Vector retrieval

@@ -42,7 +42,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         retriever_addr: args.retriever_addr,
         model_host_addr: args.model_host_addr,
     };
-    let settings = Settings::load(args.config.as_deref(), &flags)?;
+    let mut settings = Settings::load(args.config.as_deref(), &flags)?;
+    settings.record_beside_data();
     let services = [Service::Router, Service::Retriever, Service::ModelHost];
     let telemetry = telemetry::init(&services, &settings.telemetry)?;
     let outcome = serve(settings).await;
