@@ -29,7 +29,7 @@ use futures::Stream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use trivium_proto::router::v1::{AuditFeedback, AuditRecord, Feedback, audit_entry::Entry};
-use trivium_service_kit::{ConfigError, Deadline, Error, Reason};
+use trivium_service_kit::{ConfigError, Deadline, Error, Reason, Service, telemetry::metrics};
 
 pub use self::options::AuditOptions;
 pub(crate) use self::{
@@ -98,6 +98,7 @@ impl Audit {
         let Some(log) = &self.0 else { return };
         let entry = Box::new(Entry::Record(record));
         if log.commands.try_send(Command::Write { entry, policy: Some(policy), written: None }).is_err() {
+            metrics::of(Service::Router).unrecorded(1);
             let before = log.lost.fetch_add(1, Ordering::Relaxed);
             if before == 0 {
                 tracing::warn!(

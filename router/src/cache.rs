@@ -21,7 +21,10 @@ use trivium_proto::{
     model::v1::{AnalyzeRequest, AnalyzeResponse},
     router::v1::{Account, CacheMode, QueryOptions},
 };
-use trivium_service_kit::{Deadline, Error, Reason, telemetry};
+use trivium_service_kit::{
+    Deadline, Error, Reason, Service,
+    telemetry::{self, metrics},
+};
 
 pub use self::options::CacheOptions;
 use self::{
@@ -120,11 +123,11 @@ impl Cache {
         let ask_models = models(engine, found.as_deref(), deadline);
         let (collections, analysis) = tokio::join!(collections(engine, options, policy, deadline), ask_models);
         let Some(collections) = collections.filter(|now| is_new_enough(now, options)) else { return Lookup::Off };
-        match found.zip(analysis) {
-            Some((entry, analysis)) if entry.holds(&collections, &analysis) => {
-                Lookup::Hit(hit(&entry, question, started, witness))
-            }
-            _ => {
+        let held = found.zip(analysis).filter(|(entry, analysis)| entry.holds(&collections, analysis));
+        metrics::of(Service::Router).looked_up("answers", held.is_some());
+        match held {
+            Some((entry, _)) => Lookup::Hit(hit(&entry, question, started, witness)),
+            None => {
                 let text = question.text.clone();
                 Lookup::Miss(Miss { kept: Arc::clone(kept), exact, normalised, text, collections })
             }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use futures::StreamExt;
-use trivium_proto::router::v1::{AnswerMode, QueryOptions, QueryStreamRequest, Road};
+use trivium_proto::router::v1::{AnswerMode, CacheMode, QueryOptions, QueryStreamRequest, Road};
 use trivium_service_kit::{Error, Reason};
 
 use crate::{
@@ -42,6 +42,9 @@ pub struct Args {
     /// Show the passages only
     #[arg(long)]
     no_answer: bool,
+    /// Compute the answer anew, even if the router has it in its cache
+    #[arg(long)]
+    no_cache: bool,
     /// Who writes the answer, instead of the policy's choice
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     generator: String,
@@ -103,6 +106,7 @@ fn request(args: &Args) -> QueryStreamRequest {
         answer_mode: mode.into(),
         generator: args.generator.clone(),
         filter: args.filter.clone(),
+        cache: if args.no_cache { CacheMode::Bypass } else { CacheMode::Unspecified }.into(),
         as_of: args.as_of.as_deref().map(as_of),
         ..QueryOptions::default()
     };

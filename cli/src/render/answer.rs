@@ -115,6 +115,9 @@ fn times(style: Style, answer: &Answer, explain: bool) -> Option<String> {
     };
     let hops: Vec<String> = HOPS.iter().filter_map(hop).collect();
     let mut lines = Vec::new();
+    if answer.cached {
+        lines.push(format!("  {}", style.faint("from the cache")));
+    }
     if !hops.is_empty() {
         lines.push(format!("  {}", style.faint(&hops.join(" · "))));
     }

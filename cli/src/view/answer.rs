@@ -38,6 +38,8 @@ pub struct Answer {
     pub unknown_citations: Vec<u32>,
     /// Numbers of the passages that the generator's prompt had no room for.
     pub passages_left_out: Vec<u32>,
+    /// Whether the answer came from the router's cache.
+    pub cached: bool,
     /// The trace.
     pub trace_id: String,
     /// The request.
@@ -150,6 +152,7 @@ impl Answer {
         self.generator = account.generator;
         self.unknown_citations = account.unknown_citations;
         self.passages_left_out = account.passages_left_out;
+        self.cached = account.cached;
         self.trace_id = account.trace_id;
         self.request_id = account.request_id;
     }

@@ -16,6 +16,7 @@ use std::process::Command;
 use crate::process::{Running, trivium};
 use check::Checked;
 use clients::Clients;
+pub use clients::connect;
 use plan::{Kill, Random};
 use tempfile::TempDir;
 use trivium_retriever::failpoint::Failpoint;

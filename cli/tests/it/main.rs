@@ -10,6 +10,7 @@ mod filters;
 mod ingest;
 mod models;
 mod process;
+mod replay;
 mod snapshots;
 mod trace_tree;
 mod training;

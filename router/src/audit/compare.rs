@@ -106,7 +106,7 @@ fn scores(then: &Passage, now: &Passage) -> Vec<(String, Option<f64>, Option<f64
     let (Some(then), Some(now)) = (&then.hit, &now.hit) else { return Vec::new() };
     let mut pairs = vec![("score".to_owned(), Some(then.score), Some(now.score))];
     for leg in [trivium_proto::retriever::v1::Leg::Lexical, trivium_proto::retriever::v1::Leg::Semantic] {
-        let of = |hit: &Hit| hit.legs.iter().find(|score| score.leg() == leg).map(LegScore::clone);
+        let of = |hit: &Hit| hit.legs.iter().find(|score| score.leg() == leg).cloned();
         let (then, now) = (of(then), of(now));
         if then.is_some() || now.is_some() {
             let score = |leg: &Option<LegScore>| leg.as_ref().map(|leg| leg.score);

@@ -168,5 +168,5 @@ fn kept(passage: &Passage) -> Passage {
         legs: legs.collect(),
         ..Hit::default()
     };
-    Passage { number: passage.number, collection: passage.collection.clone(), hit: Some(hit), ..Passage::default() }
+    Passage { hit: Some(hit), ..passage.clone() }
 }

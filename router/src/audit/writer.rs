@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 use trivium_proto::router::v1::{AuditGap, audit_entry::Entry};
+use trivium_service_kit::{Service, telemetry::metrics};
 
 use super::{
     folder::{Folder, Retention},
@@ -111,6 +112,10 @@ impl Writer {
 
     /// Does what a batch asks for. Gives whether that is the end.
     fn work(&mut self, batch: Vec<Command>) -> bool {
+        if batch.is_empty() {
+            // Nothing was written for a while, and files grow old all the same.
+            self.tidy(self.current.as_ref().map(|current| current.path.as_path()));
+        }
         let (mut entries, mut policies) = (Vec::new(), Vec::new());
         let (mut waiting, mut flushed, mut closing) = (Vec::new(), Vec::new(), None);
         for command in batch {
@@ -139,11 +144,11 @@ impl Writer {
     }
 
     fn write(&mut self, entries: Vec<Entry>, policies: &[Arc<Policy>], must_sync: bool) -> io::Result<()> {
-        self.rotate()?;
         let records = entries.len() as u64;
-        let outcome = self.keep_policies(policies).and_then(|()| self.append(entries));
+        let outcome = self.rotate().and_then(|()| self.keep_policies(policies)).and_then(|()| self.append(entries));
         if outcome.is_err() {
             self.lost.fetch_add(records, Ordering::Relaxed);
+            metrics::of(Service::Router).unrecorded(records);
             // What was written of it may be torn: the log goes on in a new file.
             self.current = None;
         }
@@ -175,25 +180,30 @@ impl Writer {
             Some(current) => current,
             None => {
                 let (file, path) = self.folder.create()?;
+                self.tidy(Some(&path));
                 Current { file, path, bytes: HEADER.len() as u64, begun: Instant::now() }
             }
         };
         Ok(self.current.insert(current))
     }
 
-    /// Closes a file that is large or old enough, and removes those that are not kept.
+    /// Closes a file that is large or old enough.
     fn rotate(&mut self) -> io::Result<()> {
         let is_done =
             |current: &Current| current.bytes >= self.segment_bytes || current.begun.elapsed() >= self.segment_age;
         if let Some(done) = self.current.take_if(|current| is_done(current)) {
             done.file.sync_data()?;
         }
-        let current = self.current.as_ref().map(|current| current.path.as_path());
-        let removed = self.folder.retain(self.retention, current, SystemTime::now())?;
-        if removed > 0 {
-            tracing::info!(files = removed, "old files of the audit log were removed");
-        }
         Ok(())
+    }
+
+    /// Removes the files that are not kept. That it cannot is no reason not to record.
+    fn tidy(&self, current: Option<&Path>) {
+        match self.folder.retain(self.retention, current, SystemTime::now()) {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "old files of the audit log were removed"),
+            Err(error) => tracing::warn!(%error, "old files of the audit log cannot be removed"),
+        }
     }
 
     /// A record never names a policy whose text is not there.

@@ -37,7 +37,7 @@ impl AuditService for Edge {
         request: Request<ReplayQueryRequest>,
     ) -> Result<Response<ReplayQueryResponse>, Status> {
         let deadline = Deadline::of(&request);
-        Ok(Response::new(Box::pin(self.0.replay(request.into_inner(), deadline)).await?))
+        Ok(Response::new(self.0.replay(request.into_inner(), deadline).await?))
     }
 
     type ExportAuditStream = Pin<Box<dyn Stream<Item = Result<ExportAuditResponse, Status>> + Send>>;

@@ -37,7 +37,7 @@ impl Service {
         past_request(&request.request_id)?;
         self.gate.borrow().pass()?;
         let record = self.audit.find(&request.request_id, deadline).await?;
-        replay(self, record, request, deadline).await
+        Box::pin(replay(self, record, request, deadline)).await
     }
 
     /// The records, oldest first.

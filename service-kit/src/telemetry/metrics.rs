@@ -44,9 +44,11 @@ pub mod name {
     pub const DEGRADED: &str = "trivium.router.degraded";
     /// Look-ups in a cache.
     pub const CACHE: &str = "trivium.cache.lookups";
+    /// Records that the router's audit log lost.
+    pub const AUDIT_LOST: &str = "trivium.router.audit.lost";
 
     /// Every name.
-    pub const ALL: [&str; 11] = [
+    pub const ALL: [&str; 12] = [
         SERVER_CALL,
         CLIENT_CALL,
         IN_FLIGHT,
@@ -58,6 +60,7 @@ pub mod name {
         DECISIONS,
         DEGRADED,
         CACHE,
+        AUDIT_LOST,
     ];
 }
 
@@ -91,6 +94,7 @@ pub struct Instruments {
     decisions: Counter<u64>,
     degraded: Counter<u64>,
     cache: Counter<u64>,
+    audit_lost: Counter<u64>,
 }
 
 impl Instruments {
@@ -116,6 +120,7 @@ impl Instruments {
             decisions: counter(name::DECISIONS, "{decision}", "Decisions of the router"),
             degraded: counter(name::DEGRADED, "{answer}", "Parts that answers did without"),
             cache: counter(name::CACHE, "{lookup}", "Look-ups in a cache"),
+            audit_lost: counter(name::AUDIT_LOST, "{record}", "Records that the audit log lost"),
         }
     }
 
@@ -167,6 +172,11 @@ impl Instruments {
     /// A part that an answer does without, and why.
     pub fn degraded(&self, part: &'static str, reason: Reason) {
         self.degraded.add(1, &[KeyValue::new("part", part), KeyValue::new("reason", reason.as_str())]);
+    }
+
+    /// Records that the audit log lost.
+    pub fn unrecorded(&self, records: u64) {
+        self.audit_lost.add(records, &[]);
     }
 
     /// A look-up in the cache of that name, found or not.
