@@ -166,6 +166,7 @@ impl Collection {
         let published = Published::new(table.clone(), index.searcher(), vectors, &directory);
         let shared = Arc::new(Shared::new(published, directory));
         snapshots.published(&shared.published(), captured).await;
+        shared.published().sketch_beside();
         let tidier = Tidier::start(snapshots.clone(), shared.clone());
         let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
         let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);

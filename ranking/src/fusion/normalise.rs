@@ -71,6 +71,16 @@ impl Statistics {
         }
     }
 
+    /// The mean.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// The standard deviation, of the whole collection.
+    pub fn standard_deviation(&self) -> f64 {
+        self.standard_deviation
+    }
+
     #[cfg(test)]
     pub(super) fn is_close_to(self, other: Self) -> bool {
         (self.mean - other.mean).abs() < 1e-9 && (self.standard_deviation - other.standard_deviation).abs() < 1e-6

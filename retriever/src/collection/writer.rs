@@ -263,7 +263,7 @@ impl Writer {
         Failpoint::AfterTableCommit.reach();
         self.table = committed.table;
         let deleted: Vec<u64> = deleted.iter().map(|place| place.row_id).collect();
-        let vectors = self.changed_vectors(&deleted, &rows, &committed.places);
+        let vectors = self.changed_vectors(deleted.clone(), &rows, &committed.places).await.map_err(Failure::after)?;
         let added = rows.iter().zip(&committed.places).map(|(row, place)| derive::from_new_row(row, *place)).collect();
         self.index_and_publish(LexicalChange { deleted, added }, vectors, |directory| {
             group.removed.iter().for_each(|document_id| directory.remove(document_id));
@@ -274,17 +274,28 @@ impl Writer {
     }
 
     /// The vectors in memory after a commit; `None` once they exceed their budget.
-    fn changed_vectors(&self, deleted: &[u64], rows: &[ChunkRow], places: &[RowPlace]) -> Option<ExactVectors> {
-        let mut vectors = self.shared.published().vectors.clone()?;
-        let values = rows.iter().flat_map(|row| row.vector.iter().copied()).collect();
-        vectors.append(places.iter().map(|place| place.row_id).collect(), values);
-        vectors.delete(deleted);
+    async fn changed_vectors(
+        &self,
+        deleted: Vec<u64>,
+        rows: &[ChunkRow],
+        places: &[RowPlace],
+    ) -> Result<Option<ExactVectors>, CollectionError> {
+        let Some(mut vectors) = self.shared.published().vectors.clone() else { return Ok(None) };
+        let values: Vec<f32> = rows.iter().flat_map(|row| row.vector.iter().copied()).collect();
+        let ids = places.iter().map(|place| place.row_id).collect();
+        // A large batch takes a while to code and to sketch.
+        let change = move || {
+            vectors.append(ids, values);
+            vectors.delete(&deleted);
+            vectors
+        };
+        let vectors = tokio::task::spawn_blocking(change).await?;
         let bytes = ExactVectors::bytes(vectors.live_rows(), self.table.layout().dimension);
         if bytes > self.exact_vectors_bytes {
             tracing::info!(collection = self.collection, bytes, "vectors exceed their budget and leave memory");
-            return None;
+            return Ok(None);
         }
-        Some(vectors)
+        Ok(Some(vectors))
     }
 
     /// Merges small fragments, a bounded number of rows. The writer does it itself, between two commits: a pass beside
@@ -345,6 +356,7 @@ impl Writer {
             Published::new(self.table.clone(), searcher, vectors, directory)
         });
         self.snapshots.published(&published, captured).await;
+        published.sketch_beside();
         Ok(published)
     }
 
@@ -364,6 +376,7 @@ impl Writer {
             Published::new(self.table.clone(), searcher, vectors, directory)
         });
         self.snapshots.published(&published, captured).await;
+        published.sketch_beside();
         Ok(published)
     }
 }

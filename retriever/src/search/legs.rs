@@ -74,17 +74,18 @@ impl LegSearch<'_> {
         Ok(LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span))
     }
 
-    /// The nearest rows, and the moments of all rows' similarities where the vectors are in memory.
+    /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
     async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
         let Some(vectors) = self.published.vectors.clone() else {
             return Ok((self.published.table.nearest(&vector, self.depth, self.filter.as_deref()).await?, None));
         };
         let (depth, lexical, filter) = (self.depth, self.published.lexical.clone(), self.filter.clone());
+        let with_moments = self.needs_moments();
         let search = move || {
             // Vectors in memory know nothing of metadata; the lexical index of the same version does.
             let among = filter.map(|filter| lexical.matching(&filter)).transpose()?;
-            let (hits, moments) = vectors.nearest(&vector, depth, among.as_ref());
-            Ok((hits, Some(moments)))
+            let moments = with_moments.then(|| vectors.moments(&vector)).flatten();
+            Ok((vectors.nearest(&vector, depth, among.as_ref()), moments))
         };
         tokio::task::spawn_blocking(search).await?
     }

@@ -4,16 +4,29 @@
 //! does while a collection is small. So its vectors are kept in memory as well, within a configured budget: derived from
 //! the table like the lexical index, and published with it. Like the table it is a value: a change gives a new state,
 //! which shares with the old one all that did not change.
+//!
+//! A search reads a sketch of each row, which is an eighth of its vector, and only what the sketches leave open in the
+//! codes and the vectors themselves (`sketch.rs`, `codes.rs`, `nearest.rs`). What it finds is what a comparison of all vectors
+//! finds, whatever sketches there are; so they are no part of a state, and are made beside the searches.
 
+mod background;
+mod basis;
 mod best;
 mod codes;
+mod nearest;
+mod second;
+mod segment;
+mod sketch;
 mod sums;
 
 use super::VectorHit;
-use crate::row_ids::{RowIds, common_places};
-use best::{Best, KthLargest};
-use codes::{Codes, Estimates, QueryCode};
+use crate::row_ids::RowIds;
+use background::Sketching;
+use codes::{Codes, QueryCode};
 use rayon::prelude::*;
+use second::SecondMoments;
+use segment::Segment;
+use sketch::Sketch;
 use std::sync::Arc;
 use sums::FixedSums;
 use trivium_ranking::fusion::ScoreMoments;
@@ -29,65 +42,18 @@ pub struct ExactVectors {
     dimension: usize,
     /// By row id, ascending: ids are given out in ascending order, and never again.
     segments: Vec<Segment>,
-}
-
-#[derive(Debug, Clone)]
-struct Segment {
-    rows: Arc<Rows>,
-    deleted: Deleted,
-}
-
-/// What the codes of one segment say.
-struct Look {
-    /// The highest similarity that each row can have; negative infinity for one that is not wanted.
-    highest: Vec<f32>,
-    /// Of the lowest similarities that the wanted rows can have, the `k` largest.
-    lowest: KthLargest,
-    /// Of all live rows, wanted or not.
-    sums: FixedSums,
-}
-
-/// Which rows of a segment were deleted.
-#[derive(Debug, Clone, Default)]
-struct Deleted {
-    /// One bit a row; empty while no row was.
-    bits: Arc<Vec<u64>>,
-    count: usize,
-}
-
-impl Deleted {
-    fn contains(&self, row: usize) -> bool {
-        self.bits.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
-    }
-
-    /// The deleted rows, ascending.
-    fn rows(&self) -> impl Iterator<Item = usize> {
-        let words = self.bits.iter().enumerate();
-        words.flat_map(|(place, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| place * 64 + bit))
-    }
-
-    fn insert(&mut self, row: usize, rows: usize) {
-        let bits = Arc::make_mut(&mut self.bits);
-        bits.resize(rows.div_ceil(64), 0);
-        let (word, bit) = (row / 64, 1 << (row % 64));
-        self.count += usize::from(bits[word] & bit == 0);
-        bits[word] |= bit;
-    }
-}
-
-#[derive(Debug)]
-struct Rows {
-    /// Ascending.
-    ids: Vec<u64>,
-    /// One vector after another.
-    values: Vec<f32>,
-    codes: Codes,
+    /// Of the live rows; `None` for vectors that are too long for it.
+    moments: Option<Arc<SecondMoments>>,
+    /// Shared by all states that came from one.
+    sketching: Arc<Sketching>,
 }
 
 impl ExactVectors {
     /// No vectors yet.
     pub fn new(dimension: usize) -> Self {
-        Self { dimension: dimension.max(1), segments: Vec::new() }
+        let dimension = dimension.max(1);
+        let moments = SecondMoments::new(dimension).map(Arc::new);
+        Self { dimension, segments: Vec::new(), moments, sketching: Arc::default() }
     }
 
     /// The vectors of rows that were read from a table, batch by batch and in any order.
@@ -96,17 +62,21 @@ impl ExactVectors {
         let vectors = batches.iter().flat_map(|(ids, values)| ids.iter().zip(values.chunks_exact(exact.dimension)));
         let mut rows: Vec<(u64, &[f32])> = vectors.map(|(id, vector)| (*id, vector)).collect();
         rows.sort_unstable_by_key(|(id, _)| *id);
-        for rows in rows.chunks(FULL_SEGMENT) {
+        let segments = rows.par_chunks(FULL_SEGMENT).map(|rows| {
             let values = rows.iter().flat_map(|(_, vector)| vector.iter().copied()).collect();
-            exact.append(rows.iter().map(|(id, _)| *id).collect(), values);
+            Segment::of(rows.iter().map(|(id, _)| *id).collect(), values, exact.dimension, None)
+        });
+        exact.segments = segments.collect();
+        if let Some(moments) = exact.moments.as_mut().map(Arc::make_mut) {
+            exact.segments.iter().for_each(|segment| moments.add(segment.rows.values()));
         }
         exact
     }
 
-    /// Bytes that the vectors, the codes and the ids of `rows` rows take.
+    /// Bytes that the vectors, the codes, the sketches and the ids of `rows` rows take at most.
     pub fn bytes(rows: u64, dimension: usize) -> u64 {
-        let row = dimension * size_of::<f32>() + Codes::bytes_per_row(dimension) + size_of::<u64>();
-        rows.saturating_mul(row as u64)
+        let derived = Codes::bytes_per_row(dimension) + Sketch::bytes_per_row(dimension);
+        rows.saturating_mul((dimension * size_of::<f32>() + derived + size_of::<u64>()) as u64)
     }
 
     /// Rows that are live.
@@ -121,23 +91,30 @@ impl ExactVectors {
         if ids.is_empty() {
             return;
         }
-        let codes = Codes::of(&values, self.dimension);
-        self.segments.push(Segment { rows: Arc::new(Rows { ids, values, codes }), deleted: Deleted::default() });
+        if let Some(moments) = &mut self.moments {
+            Arc::make_mut(moments).add(&values);
+        }
+        self.segments.push(Segment::of(ids, values, self.dimension, self.sketching.basis().as_ref()));
         self.merge_tail();
     }
 
     /// Removes rows. An id that is not there is no error.
     pub fn delete(&mut self, ids: &[u64]) {
+        let mut removed = Vec::new();
         for id in ids {
             let place = self.segments.partition_point(|segment| segment.last_id() < Some(*id));
             if let Some(segment) = self.segments.get_mut(place)
-                && let Ok(row) = segment.rows.ids.binary_search(id)
+                && let Some(row) = segment.place(*id)
             {
-                segment.deleted.insert(row, segment.rows.ids.len());
+                removed.extend_from_slice(segment.rows.vector(row, self.dimension));
+                segment.delete(row);
             }
         }
+        if let Some(moments) = self.moments.as_mut().filter(|_| !removed.is_empty()) {
+            Arc::make_mut(moments).remove(&removed);
+        }
         self.segments.retain(|segment| segment.live() > 0);
-        for segment in self.segments.iter_mut().filter(|segment| segment.deleted.count > segment.live()) {
+        for segment in self.segments.iter_mut().filter(|segment| segment.deleted.count() > segment.live()) {
             *segment = Segment::merged(&[segment], self.dimension);
         }
     }
@@ -146,33 +123,37 @@ impl ExactVectors {
     pub fn get(&self, id: u64) -> Option<&[f32]> {
         let place = self.segments.partition_point(|segment| segment.last_id() < Some(id));
         let segment = self.segments.get(place)?;
-        let row = segment.rows.ids.binary_search(&id).ok().filter(|row| !segment.deleted.contains(*row))?;
-        segment.rows.values.chunks_exact(self.dimension).nth(row)
+        Some(segment.rows.vector(segment.place(id)?, self.dimension))
     }
 
     /// The `k` live rows, of these alone where some are named, whose vectors have the largest inner product with
-    /// `query`, the largest first, rows of equal similarity by their ids; and the moments of the similarities of all live
-    /// rows, named or not, which are those of the codes and so good to about two digits. Takes time in proportion to all
-    /// rows, on as many cores as are free; call it off the async threads.
-    pub fn nearest(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> (Vec<VectorHit>, ScoreMoments) {
-        let code = QueryCode::of(query);
-        let looks: Vec<Look> = self.segments.par_iter().map(|segment| segment.look(&code, k, among)).collect();
-        let mut lowest = KthLargest::of(k);
-        looks.iter().flat_map(|look| look.lowest.iter()).for_each(|number| lowest.add(number));
-        // No row that is wanted is below the least finite number, and the others always are.
-        let needed = lowest.get().max(f32::MIN);
-        let mut best = Best::of(k);
-        let mut sums = FixedSums::default();
-        for (segment, look) in self.segments.iter().zip(&looks) {
-            sums.merge(look.sums);
-            for row in (0..look.highest.len()).filter(|row| look.highest[*row] >= needed) {
-                let similarity = dot(query, segment.rows.vector(row, self.dimension));
-                if best.wants(similarity) {
-                    best.add(VectorHit { row_id: segment.rows.ids[row], similarity });
-                }
-            }
+    /// `query`, the largest first, rows of equal similarity by their ids. Takes time in proportion to all rows, on as many
+    /// cores as are free; call it off the async threads.
+    pub fn nearest(&self, query: &[f32], k: usize, among: Option<&RowIds>) -> Vec<VectorHit> {
+        nearest::nearest(&self.segments, self.dimension, query, k, among)
+    }
+
+    /// The moments of the similarities of all live rows to `query`; `None` when they do not differ. They depend on the
+    /// rows alone, and not on how the state came about.
+    pub fn moments(&self, query: &[f32]) -> Option<ScoreMoments> {
+        match &self.moments {
+            Some(moments) => moments.moments(query),
+            None => Some(self.sums(query).moments()),
         }
-        (best.into_sorted(), sums.moments())
+    }
+
+    /// The sums for vectors of which no products are kept, from the codes of all rows.
+    fn sums(&self, query: &[f32]) -> FixedSums {
+        let code = QueryCode::of(query);
+        let of_segment = |segment: &Segment| {
+            let similarities = segment.rows.codes.estimates(&code).similarities;
+            let mut sums = FixedSums::of(&similarities);
+            segment.deleted.rows().for_each(|row| sums.remove(similarities[row]));
+            sums
+        };
+        let mut sums = FixedSums::default();
+        self.segments.iter().for_each(|segment| sums.merge(of_segment(segment)));
+        sums
     }
 
     /// Merges the newest segments while the last is at least half as large as the one before: every row is copied a
@@ -187,70 +168,6 @@ impl ExactVectors {
             self.segments.truncate(self.segments.len() - 2);
             self.segments.push(merged);
         }
-    }
-}
-
-impl Segment {
-    fn live(&self) -> usize {
-        self.rows.ids.len() - self.deleted.count
-    }
-
-    fn last_id(&self) -> Option<u64> {
-        self.rows.ids.last().copied()
-    }
-
-    /// A first look at all rows, through their codes.
-    fn look(&self, query: &QueryCode, k: usize, among: Option<&RowIds>) -> Look {
-        let Estimates { similarities, slacks } = self.rows.codes.estimates(query);
-        let mut sums = FixedSums::of(&similarities);
-        self.deleted.rows().for_each(|row| sums.remove(similarities[row]));
-        let mut lowest = KthLargest::of(k);
-        let mut highest = vec![f32::NEG_INFINITY; similarities.len()];
-        let consider = |row: usize| {
-            lowest.add(similarities[row] - slacks[row]);
-            highest[row] = similarities[row] + slacks[row];
-        };
-        match among {
-            None if self.deleted.count == 0 => (0..similarities.len()).for_each(consider),
-            None => (0..similarities.len()).filter(|row| !self.deleted.contains(*row)).for_each(consider),
-            Some(among) => {
-                let places = common_places(&self.rows.ids, among);
-                places.filter(|row| !self.deleted.contains(*row)).for_each(consider);
-            }
-        }
-        Look { highest, lowest, sums }
-    }
-
-    /// The live rows of several segments, one after another.
-    fn merged(segments: &[&Self], dimension: usize) -> Self {
-        let live = segments.iter().map(|segment| segment.live()).sum();
-        let mut rows = Rows::with_capacity(live, dimension);
-        for segment in segments {
-            for row in (0..segment.rows.ids.len()).filter(|row| !segment.deleted.contains(*row)) {
-                rows.push_copy(&segment.rows, row, dimension);
-            }
-        }
-        Self { rows: Arc::new(rows), deleted: Deleted::default() }
-    }
-}
-
-impl Rows {
-    fn with_capacity(rows: usize, dimension: usize) -> Self {
-        Self {
-            ids: Vec::with_capacity(rows),
-            values: Vec::with_capacity(rows * dimension),
-            codes: Codes::with_capacity(rows, dimension),
-        }
-    }
-
-    fn vector(&self, row: usize, dimension: usize) -> &[f32] {
-        &self.values[row * dimension..(row + 1) * dimension]
-    }
-
-    fn push_copy(&mut self, from: &Self, row: usize, dimension: usize) {
-        self.ids.push(from.ids[row]);
-        self.values.extend_from_slice(from.vector(row, dimension));
-        self.codes.push_copy(&from.codes, row, dimension);
     }
 }
 
@@ -312,13 +229,14 @@ mod tests {
                 rows.extend(ids.into_iter().zip(vectors));
                 exact.delete(&deleted);
                 deleted.iter().for_each(|id| { rows.remove(id); });
-                let (hits, moments) = exact.nearest(&query, k, None);
-                prop_assert_eq!(hits, naive(&rows, &query, k));
+                prop_assert_eq!(exact.nearest(&query, k, None), naive(&rows, &query, k));
                 prop_assert_eq!(exact.live_rows(), rows.len() as u64);
                 let kept = rows.iter().filter(|(id, _)| among.as_slice().contains(id));
                 let kept: BTreeMap<u64, Vec<f32>> = kept.map(|(id, vector)| (*id, vector.clone())).collect();
-                prop_assert_eq!(exact.nearest(&query, k, Some(&among)), (naive(&kept, &query, k), moments));
-                prop_assert_eq!(before.nearest(&query, k, None).0, expected_before, "an older state must not change");
+                prop_assert_eq!(exact.nearest(&query, k, Some(&among)), naive(&kept, &query, k));
+                prop_assert_eq!(before.nearest(&query, k, None), expected_before, "an older state must not change");
+                let read_anew = ExactVectors::from_batches(DIMENSION, &[(rows.keys().copied().collect(), rows.values().flatten().copied().collect())]);
+                prop_assert_eq!(exact.moments(&query), read_anew.moments(&query), "moments depend on the rows alone");
             }
         }
 
@@ -337,6 +255,70 @@ mod tests {
             exact.append(vec![id], vec![id as f32]);
         }
         assert!(exact.segments.len() <= 14, "{} segments", exact.segments.len());
-        assert_eq!(exact.nearest(&[1.0], 2, None).0.iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
+        assert_eq!(exact.nearest(&[1.0], 2, None).iter().map(|hit| hit.row_id).collect::<Vec<_>>(), [4_999, 4_998]);
+    }
+
+    /// Rows of a sketched segment, of one that came later, and of one that has lost some; the same rows without any
+    /// sketch; and queries from among them.
+    fn sketched() -> (ExactVectors, ExactVectors, Vec<f32>) {
+        const DIMENSION: usize = 128;
+        let values = basis::tests::tapering(1_200, DIMENSION, 5);
+        let (first, later) = values.split_at(1_000 * DIMENSION);
+        let mut exact = ExactVectors::from_batches(DIMENSION, &[((0..1_000).collect(), first.to_vec())]);
+        exact.make_sketches();
+        exact.append((1_000..1_200).collect(), later.to_vec());
+        exact.delete(&(0..1_200).step_by(7).collect::<Vec<_>>());
+        let live = |id: &u64| !id.is_multiple_of(7);
+        let kept = values.chunks_exact(DIMENSION).zip(0..).filter(|(_, id)| live(id));
+        let kept: Vec<f32> = kept.flat_map(|(vector, _)| vector.iter().copied()).collect();
+        let plain = ExactVectors::from_batches(DIMENSION, &[((0..1_200).filter(live).collect(), kept)]);
+        (exact, plain, values)
+    }
+
+    #[test]
+    fn sketches_change_nothing_that_is_found() {
+        let (exact, plain, queries) = sketched();
+        assert!(exact.segments.iter().all(|segment| segment.rows.sketch().is_some()));
+        assert!(plain.segments.iter().all(|segment| segment.rows.sketch().is_none()));
+        let among = RowIds::new((0..1_200_u64).filter(|id| id.is_multiple_of(5)).collect());
+        let few = RowIds::new(vec![3, 8, 1_003]);
+        for query in queries.chunks_exact(128).step_by(41) {
+            for k in [1, 10, 100, 2_000] {
+                for among in [None, Some(&among), Some(&few)] {
+                    assert_eq!(exact.nearest(query, k, among), plain.nearest(query, k, among));
+                }
+            }
+            assert_eq!(exact.moments(query), plain.moments(query));
+        }
+    }
+
+    #[test]
+    fn rows_that_come_later_are_sketched_and_merged_with_the_others() {
+        let (mut exact, ..) = sketched();
+        let values = basis::tests::tapering(900, 128, 6);
+        for (vector, id) in values.chunks_exact(128).zip(2_000..) {
+            exact.append(vec![id], vector.to_vec());
+        }
+        assert!(exact.segments.len() < 12, "{}", exact.segments.len());
+        assert!(exact.segments.iter().all(|segment| segment.rows.sketch().is_some()));
+        assert_eq!(exact.nearest(&values[..128], 1, None)[0].row_id, 2_000);
+    }
+
+    #[test]
+    fn sketches_are_wanted_by_many_rows_and_once() {
+        let values = basis::tests::tapering(20_000, 128, 9);
+        let exact = ExactVectors::from_batches(128, &[((0..20_000).collect(), values.clone())]);
+        assert!(exact.wants_sketches());
+        exact.make_sketches();
+        assert!(!exact.wants_sketches());
+        assert!(exact.segments.iter().all(|segment| segment.rows.sketch().is_some()));
+        let few = ExactVectors::from_batches(128, &[((0..1_000).collect(), values[..128_000].to_vec())]);
+        assert!(!few.wants_sketches());
+        // Vectors without any direction of their own are looked at once, and then left alone.
+        let even: Vec<f32> =
+            (0..20_000 * 64).map(|place| if place / 64 % 64 == place % 64 { 1.0 } else { 0.0 }).collect();
+        let even = ExactVectors::from_batches(64, &[((0..20_000).collect(), even)]);
+        even.make_sketches();
+        assert!(!even.wants_sketches() && even.segments.iter().all(|segment| segment.rows.sketch().is_none()));
     }
 }

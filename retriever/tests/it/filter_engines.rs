@@ -211,7 +211,7 @@ impl World {
         let (query, lexical) = (vector("common"), &self.published.lexical);
         let matching = lexical.matching(filter).unwrap();
         let found = lexical.search("common", everything, Some(filter)).unwrap();
-        let (in_memory, _) = self.published.vectors.as_ref().unwrap().nearest(&query, everything, Some(&matching));
+        let in_memory = self.published.vectors.as_ref().unwrap().nearest(&query, everything, Some(&matching));
         let table = &self.published.table;
         let in_table = self.runtime.block_on(table.nearest(&query, everything, Some(filter))).unwrap();
         [

@@ -176,7 +176,7 @@ async fn vectors_in_memory_and_in_the_table_are_the_same() {
     let catalog = Catalog::open(folder.path(), options(folder.path()).collections()).await.unwrap();
     let published = catalog.get(DOCS).unwrap().published();
     for query in ["cats purr", "dogs", "lorem ipsum", "the error of the peer"] {
-        let in_memory = published.vectors.as_ref().unwrap().nearest(&vector(query), 4, None).0;
+        let in_memory = published.vectors.as_ref().unwrap().nearest(&vector(query), 4, None);
         let in_table = published.table.nearest(&vector(query), 4, None).await.unwrap();
         assert_eq!(in_memory.len(), in_table.len());
         for (left, right) in in_memory.iter().zip(&in_table) {

@@ -4,7 +4,7 @@ use crate::vector::VectorHit;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// The best hits so far, the worst of them on top.
+/// The best hits so far, the worst of them on top. Of hits of equal similarity those with the smallest ids are the best.
 pub(super) struct Best {
     hits: BinaryHeap<Reverse<Ranked>>,
     k: usize,
@@ -15,20 +15,22 @@ impl Best {
         Self { hits: BinaryHeap::new(), k }
     }
 
-    /// Whether a row of that similarity could be among the best. Rows come by ascending id, so that of two equal ones
-    /// the first stays.
-    pub(super) fn wants(&self, similarity: f32) -> bool {
-        match self.hits.peek() {
-            Some(Reverse(worst)) if self.hits.len() >= self.k => similarity > worst.0.similarity,
-            _ => self.k > 0,
+    /// Takes a hit that is among the best so far. Hits may come in any order.
+    pub(super) fn add(&mut self, hit: VectorHit) {
+        let hit = Reverse(Ranked(hit));
+        if self.hits.len() < self.k {
+            self.hits.push(hit);
+        } else if let Some(mut worst) = self.hits.peek_mut()
+            && hit < *worst
+        {
+            *worst = hit;
         }
     }
 
-    pub(super) fn add(&mut self, hit: VectorHit) {
-        if self.hits.len() >= self.k {
-            self.hits.pop();
-        }
-        self.hits.push(Reverse(Ranked(hit)));
+    /// The similarity of the worst hit; `None` while there is room for any.
+    pub(super) fn worst(&self) -> Option<f32> {
+        let Reverse(Ranked(worst)) = self.hits.peek().filter(|_| self.hits.len() >= self.k)?;
+        Some(worst.similarity)
     }
 
     pub(super) fn into_sorted(self) -> Vec<VectorHit> {
@@ -55,58 +57,6 @@ impl PartialOrd for Ranked {
     }
 }
 
-/// The `k`-th largest of the numbers that were added.
-pub(super) struct KthLargest {
-    largest: BinaryHeap<Reverse<Total>>,
-    k: usize,
-}
-
-impl KthLargest {
-    pub(super) fn of(k: usize) -> Self {
-        Self { largest: BinaryHeap::with_capacity(k.min(4_096)), k }
-    }
-
-    pub(super) fn add(&mut self, number: f32) {
-        if self.largest.len() < self.k {
-            self.largest.push(Reverse(Total(number)));
-        } else if self.largest.peek().is_some_and(|Reverse(Total(least))| number > *least) {
-            self.largest.pop();
-            self.largest.push(Reverse(Total(number)));
-        }
-    }
-
-    /// The `k` largest, or all while fewer were added, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = f32> {
-        self.largest.iter().map(|Reverse(Total(number))| *number)
-    }
-
-    /// Negative infinity while fewer were added.
-    pub(super) fn get(&self) -> f32 {
-        match self.largest.peek() {
-            Some(Reverse(Total(least))) if self.largest.len() == self.k => *least,
-            _ => f32::NEG_INFINITY,
-        }
-    }
-}
-
-/// A number in the total order of its kind.
-#[derive(PartialEq)]
-struct Total(f32);
-
-impl Eq for Total {}
-
-impl Ord for Total {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Total {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,12 +64,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_kth_largest_is_that_of_a_sorted_list(numbers in prop::collection::vec(-9_i8..9, 0..40), k in 1..12_usize) {
-            let mut kth = KthLargest::of(k);
-            let mut sorted: Vec<f32> = numbers.iter().map(|number| f32::from(*number)).collect();
-            sorted.iter().for_each(|number| kth.add(*number));
-            sorted.sort_by(|a, b| b.total_cmp(a));
-            prop_assert_eq!(kth.get(), sorted.get(k - 1).copied().unwrap_or(f32::NEG_INFINITY));
+        fn the_best_are_those_of_a_sorted_list(numbers in prop::collection::vec((-9_i8..9, 0..99_u64), 0..40), k in 0..12_usize) {
+            let hits = numbers.into_iter().map(|(number, row_id)| VectorHit { row_id, similarity: f32::from(number) });
+            let mut sorted: Vec<VectorHit> = hits.collect();
+            let mut best = Best::of(k);
+            sorted.iter().for_each(|hit| best.add(*hit));
+            sorted.sort_by(|a, b| b.similarity.total_cmp(&a.similarity).then(a.row_id.cmp(&b.row_id)));
+            let worst = k.checked_sub(1).and_then(|last| sorted.get(last)).map(|hit| hit.similarity);
+            prop_assert_eq!(best.worst(), worst);
+            sorted.truncate(k);
+            prop_assert_eq!(best.into_sorted(), sorted);
         }
     }
 }

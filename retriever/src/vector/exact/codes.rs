@@ -80,7 +80,17 @@ impl Codes {
         Estimates { similarities, slacks }
     }
 
-    fn push(&mut self, vector: &[f32]) {
+    /// What the codes of one row say: about its similarity, and by how much that differs at most.
+    pub(super) fn estimate(&self, query: &QueryCode, row: usize) -> (f32, f32) {
+        let dimension = query.values.len();
+        let product = inner_product(&query.values, &self.values[row * dimension..(row + 1) * dimension]);
+        let similarity = query.scale * self.scales[row] * product as f32;
+        let by_length = query.length * ROUNDING + query.error;
+        (similarity, query.length * self.errors[row] + by_length * self.lengths[row])
+    }
+
+    /// Adds the codes of a vector.
+    pub(super) fn push(&mut self, vector: &[f32]) {
         let scale = scale_of(vector, ROW_CODE);
         let from = self.values.len();
         self.values.extend(vector.iter().map(|value| (value / scale).round() as i8));
@@ -150,6 +160,9 @@ mod tests {
             let codes = Codes::of(&vectors.concat(), query.len());
             let Estimates { similarities, slacks } = codes.estimates(&QueryCode::of(&query));
             prop_assert_eq!((similarities.len(), slacks.len()), (vectors.len(), vectors.len()));
+            for row in 0..vectors.len() {
+                prop_assert_eq!(codes.estimate(&QueryCode::of(&query), row), (similarities[row], slacks[row]));
+            }
             for (vector, (similarity, slack)) in vectors.iter().zip(similarities.into_iter().zip(slacks)) {
                 let exact: f64 = vector.iter().zip(&query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                 let off = (exact - f64::from(similarity)).abs();
