@@ -251,3 +251,73 @@ fn unreadable(error: &io::Error) -> Error {
     tracing::error!(%error, "the audit log cannot be read");
     Error::new(Reason::StorageFailed, "the audit log cannot be read")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn policy() -> Arc<Policy> {
+        Arc::new(Policy::parse("version = 1", &["docs".to_owned()]).expect("the least policy"))
+    }
+
+    fn record(number: usize) -> AuditRecord {
+        AuditRecord { request_id: number.to_string(), ..AuditRecord::default() }
+    }
+
+    async fn exported(audit: &Audit) -> Vec<Exported> {
+        let deadline = Deadline::after(Duration::from_secs(60));
+        audit.export(deadline).await.expect("readable").map(|item| item.expect("readable")).collect().await
+    }
+
+    /// The runtime has one thread, so nothing is written while this test does not wait.
+    #[tokio::test]
+    async fn what_finds_no_room_is_counted_in_the_log() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = AuditOptions { dir: Some(folder.path().into()), queue_records: 3, ..AuditOptions::default() };
+        let audit = Audit::open(&options, &[]).expect("opened");
+        for number in 0..10 {
+            audit.record(record(number), policy());
+        }
+        let found = exported(&audit).await;
+        let lost: u64 = found.iter().map(|item| if let Exported::Gap(gap) = item { gap.lost_records } else { 0 }).sum();
+        let kept = found.iter().filter(|item| matches!(item, Exported::Record(_))).count();
+        assert_eq!((kept, lost), (3, 7));
+        audit.record(record(10), policy());
+        assert_eq!(exported(&audit).await.len(), found.len() + 1, "a gap is told of once");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_goes_away_costs_records_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit");
+        let options = AuditOptions { dir: Some(path.clone()), ..AuditOptions::default() };
+        let audit = Audit::open(&options, &[]).expect("opened");
+        std::fs::remove_dir_all(&path).expect("removed");
+        std::fs::write(&path, "in the way").expect("written");
+        audit.record(record(1), policy());
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let error = audit.find("1", deadline).await.expect_err("it cannot be read");
+        assert_eq!(error.reason(), Reason::StorageFailed);
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir_all(path.join("policies")).expect("made");
+        audit.record(record(2), policy());
+        let found = exported(&audit).await;
+        assert!(matches!(&found[..], [Exported::Gap(gap), Exported::Record(_)] if gap.lost_records == 1), "{found:?}");
+        audit.close().await;
+        let reopened = Audit::open(&options, &[]).expect("opened");
+        assert_eq!(exported(&reopened).await, found);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "in the way").expect("written");
+        let options = AuditOptions { dir: Some(path), ..AuditOptions::default() };
+        assert_eq!(Audit::open(&options, &[]).expect_err("refused").key, "audit.dir");
+    }
+}

@@ -99,7 +99,7 @@ fn provenance(style: Style, answer: &Answer, explain: bool) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
-/// Time per hop, with its parts in brackets where they are asked for, and the trace.
+/// Time per hop, with its parts in brackets where they are asked for, the trace, and the name of the request.
 fn times(style: Style, answer: &Answer, explain: bool) -> Option<String> {
     const HOPS: [(&str, &[&str]); 4] = [
         ("analyze", &["queue", "tokenize", "forward"]),
@@ -123,6 +123,9 @@ fn times(style: Style, answer: &Answer, explain: bool) -> Option<String> {
     }
     if !answer.trace_id.is_empty() {
         lines.push(format!("  {}", style.faint(&format!("trace {}", answer.trace_id))));
+    }
+    if !answer.request_id.is_empty() {
+        lines.push(format!("  {}", style.faint(&format!("request {}", single_line(&answer.request_id)))));
     }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }

@@ -1,7 +1,7 @@
 //! The folder of the log: its files, which of them are kept, and the policies that records name.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -48,16 +48,17 @@ impl Folder {
         Ok(segments)
     }
 
-    /// Begins a new file after all others.
-    pub fn create(&self) -> io::Result<(File, PathBuf)> {
+    /// Begins a new file after all others. For as long as it is open, no retention removes it.
+    pub fn create(&self) -> io::Result<File> {
         let mut number = self.segments()?.last().map_or(1, |last| last.number + 1);
         loop {
             let path = self.0.join(format!("{number:010}.{EXTENSION}"));
             // Another router may share the folder: each writes files of its own.
             match File::options().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
+                    file.lock()?;
                     file.write_all(HEADER)?;
-                    return Ok((file, path));
+                    return Ok(file);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
@@ -65,15 +66,11 @@ impl Folder {
         }
     }
 
-    /// Removes the files that `keep` does not keep; the one at `current` stays in any case.
-    pub fn retain(&self, keep: Retention, current: Option<&Path>, now: SystemTime) -> io::Result<usize> {
-        let segments = self.segments()?;
-        let expired = keep.expired(&segments, now);
-        let expired = expired.iter().filter(|segment| Some(segment.path.as_path()) != current);
+    /// Removes the files that `keep` does not keep, but none that this router or another still writes to.
+    pub fn retain(&self, keep: Retention, now: SystemTime) -> io::Result<usize> {
         let mut removed = 0;
-        for segment in expired {
-            fs::remove_file(&segment.path)?;
-            removed += 1;
+        for segment in keep.expired(&self.segments()?, now) {
+            removed += usize::from(remove_unless_open(&segment.path)?);
         }
         Ok(removed)
     }
@@ -104,6 +101,20 @@ impl Folder {
     fn policy_path(&self, version: &str) -> PathBuf {
         let name: String = version.chars().filter(char::is_ascii_alphanumeric).collect();
         self.0.join(POLICIES).join(format!("{name}.toml"))
+    }
+}
+
+/// Removes a file that nobody holds open to write to. Gives whether it did.
+fn remove_unless_open(path: &Path) -> io::Result<bool> {
+    let outcome = File::open(path).and_then(|file| match file.try_lock() {
+        Ok(()) => fs::remove_file(path).map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    match outcome {
+        // Another router that shares the folder was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        outcome => outcome,
     }
 }
 
@@ -143,13 +154,13 @@ mod tests {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(temporary.path()).expect("opened");
         fs::write(temporary.path().join("notes.txt"), "mine").expect("written");
-        let paths: Vec<PathBuf> = (0..3).map(|_| folder.create().expect("created").1).collect();
-        let listed: Vec<PathBuf> = folder.segments().expect("listed").into_iter().map(|file| file.path).collect();
-        assert_eq!(listed, paths);
+        let numbers = || -> Vec<u64> { folder.segments().expect("listed").iter().map(|file| file.number).collect() };
+        let mut open: Vec<File> = (0..3).map(|_| folder.create().expect("created")).collect();
+        assert_eq!(numbers(), [1, 2, 3]);
         let keep = Retention { segments: 1, age: Duration::from_secs(3600) };
-        assert_eq!(folder.retain(keep, Some(&paths[0]), SystemTime::now()).expect("removed"), 1);
-        let listed: Vec<PathBuf> = folder.segments().expect("listed").into_iter().map(|file| file.path).collect();
-        assert_eq!(listed, [paths[0].clone(), paths[2].clone()]);
+        drop(open.remove(1));
+        assert_eq!(folder.retain(keep, SystemTime::now()).expect("removed"), 1);
+        assert_eq!(numbers(), [1, 3], "the first is still written to");
         assert!(temporary.path().join("notes.txt").is_file());
     }
 

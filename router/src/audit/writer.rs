@@ -4,7 +4,6 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{self, Write},
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -91,7 +90,6 @@ pub(super) struct Writer {
 /// The file that is written to.
 struct Current {
     file: File,
-    path: PathBuf,
     bytes: u64,
     begun: Instant,
 }
@@ -114,7 +112,7 @@ impl Writer {
     fn work(&mut self, batch: Vec<Command>) -> bool {
         if batch.is_empty() {
             // Nothing was written for a while, and files grow old all the same.
-            self.tidy(self.current.as_ref().map(|current| current.path.as_path()));
+            self.tidy();
         }
         let (mut entries, mut policies) = (Vec::new(), Vec::new());
         let (mut waiting, mut flushed, mut closing) = (Vec::new(), Vec::new(), None);
@@ -160,10 +158,10 @@ impl Writer {
     }
 
     fn append(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        if entries.is_empty() {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if entries.is_empty() && lost == 0 {
             return Ok(());
         }
-        let lost = self.lost.swap(0, Ordering::Relaxed);
         let gap = (lost > 0)
             .then(|| Entry::Gap(AuditGap { recorded_at: Some(SystemTime::now().into()), lost_records: lost }));
         let bytes: Vec<u8> = gap.into_iter().chain(entries).flat_map(frame).collect();
@@ -179,9 +177,9 @@ impl Writer {
         let current = match self.current.take() {
             Some(current) => current,
             None => {
-                let (file, path) = self.folder.create()?;
-                self.tidy(Some(&path));
-                Current { file, path, bytes: HEADER.len() as u64, begun: Instant::now() }
+                let file = self.folder.create()?;
+                self.tidy();
+                Current { file, bytes: HEADER.len() as u64, begun: Instant::now() }
             }
         };
         Ok(self.current.insert(current))
@@ -198,8 +196,8 @@ impl Writer {
     }
 
     /// Removes the files that are not kept. That it cannot is no reason not to record.
-    fn tidy(&self, current: Option<&Path>) {
-        match self.folder.retain(self.retention, current, SystemTime::now()) {
+    fn tidy(&self) {
+        match self.folder.retain(self.retention, SystemTime::now()) {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "old files of the audit log were removed"),
             Err(error) => tracing::warn!(%error, "old files of the audit log cannot be removed"),
