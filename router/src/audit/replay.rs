@@ -213,7 +213,13 @@ impl Replay<'_> {
 
     fn conclude(&mut self, verdict: ReplayVerdict) {
         let is_different = !self.response.differences.is_empty();
-        self.response.verdict = if is_different { ReplayVerdict::Different } else { verdict }.into();
+        let is_incomplete = self.response.not_retained.iter().any(|missing| missing.part == "snapshot");
+        let verdict = match (is_incomplete, is_different) {
+            (true, _) => ReplayVerdict::NotRetained,
+            (false, true) => ReplayVerdict::Different,
+            (false, false) => verdict,
+        };
+        self.response.verdict = verdict.into();
     }
 }
 

@@ -136,3 +136,34 @@ async fn it_is_off_unless_asked_for() {
     assert!(!is_cached(&world, "where is it?", QueryOptions::default()).await);
     assert_eq!(searches(&world), 2);
 }
+
+/// Queries, writes and promotions in an order that nobody chose.
+#[tokio::test]
+async fn whatever_happens_a_cached_answer_is_a_fresh_one() {
+    let world = World::start(cached(Plan::default())).await;
+    let (mut state, mut hits) = (0x2545_f491_u64, 0);
+    let mut random = |below: u64| {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for step in 0..300 {
+        match random(10) {
+            0 => drop(world.retriever.version.fetch_add(1, Ordering::SeqCst)),
+            1 => drop(world.model_host.intents_version.fetch_add(1, Ordering::SeqCst)),
+            _ => {
+                let query = ["where is it?", "where  is it? ", "where is that?"][random(3) as usize];
+                let options = QueryOptions {
+                    k: [None, Some(1)][random(2) as usize],
+                    road: [Road::Unspecified, Road::Lexical, Road::Direct][random(3) as usize].into(),
+                    ..QueryOptions::default()
+                };
+                let bypass = QueryOptions { cache: CacheMode::Bypass.into(), ..options.clone() };
+                let given = ask(&world, query, options).await;
+                hits += u32::from(account(&given).cached);
+                assert_eq!(timeless(given), timeless(ask(&world, query, bypass).await), "step {step}");
+            }
+        }
+    }
+    assert!(hits > 50, "{hits} of them came from the cache");
+}
