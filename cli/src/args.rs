@@ -168,6 +168,8 @@ mod tests {
             "trivium eval retrieval folder --json --keep --split test",
             "trivium bench --json --clients 1,8",
             "trivium bench search --collection docs --json",
+            "trivium bench knee --call route --objective-ms 250 --from 20 --step-seconds 5 --json",
+            "trivium bench hold --rate 90 --clients 64 --seconds 300 --pid 1 --json",
             "trivium bench freshness --chunks 1000 --writes 100 --searches 50 --json",
         ];
         for line in table {

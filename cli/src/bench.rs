@@ -3,6 +3,9 @@
 
 pub mod freshness;
 pub mod generate;
+pub mod knee;
 pub mod latency;
 pub mod load;
+pub mod memory;
+pub mod offered;
 pub mod open_loop;

@@ -50,7 +50,8 @@ pub struct HopOptions {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            server: ServerOptions::at(7700),
+            // The router is the door: what it lets in, the services behind it can bear.
+            server: ServerOptions { max_slowdown_percent: 200, ..ServerOptions::at(7700) },
             model_host: ClientOptions::to(7702),
             retriever: ClientOptions::to(7701),
             routes_file: None,

@@ -9,7 +9,8 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 /// Stands for every method that the contract does not have (OpenTelemetry's RPC conventions).
-const OTHER: Method = Method { name: "_OTHER", is_idempotent: false, class: None, comes_by_the_door: false };
+const OTHER: Method =
+    Method { name: "_OTHER", is_stream: false, is_idempotent: false, class: None, comes_by_the_door: false };
 
 /// Calls that fail together, because the peer serves them with the same means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +42,8 @@ impl Class {
 pub(crate) struct Method {
     /// Its full name, for instance `trivium.router.v1.RouterService/Query`.
     pub name: &'static str,
+    /// Whether one side sends more than one message.
+    pub is_stream: bool,
     /// Whether it is unary and changes nothing, so that it may be sent twice.
     pub is_idempotent: bool,
     /// With what it fails; `None` for the calls of operators, by which one finds out whether a peer is back.
@@ -87,7 +90,7 @@ fn describe(name: &'static str, method: &str, is_stream: bool) -> Method {
         || method.starts_with("Get")
         || method.starts_with("List");
     let comes_by_the_door = class == Some(Class::Read) || method == "QueryStream";
-    Method { name, is_idempotent: reads && !is_stream, class, comes_by_the_door }
+    Method { name, is_stream, is_idempotent: reads && !is_stream, class, comes_by_the_door }
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ pub struct ServerOptions {
     pub max_message_bytes: usize,
     /// Calls that run at once, over all connections; the rest are refused with a retry hint.
     pub max_concurrent_requests: usize,
+    /// The least that the measured limit of queries and searches at once may be.
+    pub min_concurrent_requests: usize,
+    /// How long such a call may take, in percent of what it takes on an idle server, before no more are let in at once;
+    /// above 100. At 0 nothing is measured, and `max_concurrent_requests` alone holds.
+    pub max_slowdown_percent: u32,
     /// Connections at once; the rest wait in the kernel's queue.
     pub max_connections: usize,
     /// The budget of a call whose caller sets none, in milliseconds.
@@ -58,6 +63,8 @@ impl ServerOptions {
             addr: SocketAddr::from(([127, 0, 0, 1], port)),
             max_message_bytes: 4 << 20,
             max_concurrent_requests: 1_024,
+            min_concurrent_requests: 4,
+            max_slowdown_percent: 0,
             max_connections: 1_024,
             default_deadline_ms: 30_000,
             keepalive_ms: 20_000,
@@ -72,6 +79,10 @@ impl ServerOptions {
     pub fn validate(&self) -> Result<(), ConfigError> {
         at_least("server.max_message_bytes", self.max_message_bytes, 64 << 10)?;
         at_least("server.max_concurrent_requests", self.max_concurrent_requests, 1)?;
+        at_least("server.min_concurrent_requests", self.min_concurrent_requests, 1)?;
+        if self.max_slowdown_percent != 0 {
+            at_least("server.max_slowdown_percent", self.max_slowdown_percent, 101)?;
+        }
         at_least("server.max_connections", self.max_connections, 1)?;
         at_least("server.default_deadline_ms", self.default_deadline_ms, 1)?;
         at_least("server.keepalive_ms", self.keepalive_ms, 100)
@@ -129,7 +140,7 @@ impl Server {
             .layer(TraceLayer::new(self.service))
             .layer(MeasureLayer::new(self.service))
             .layer(CatalogueLayer)
-            .layer(AdmissionLayer::new(self.options.max_concurrent_requests))
+            .layer(AdmissionLayer::new(self.service, &self.options))
             .layer(DeadlineLayer::new(Duration::from_millis(self.options.default_deadline_ms)))
             .map_request(|request: http::Request<Body>| request)
             .service(routes);

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
@@ -15,13 +15,16 @@ use trivium_proto::{
     retriever::v1::{Leg, SearchRequest},
     router::v1::{AnswerMode, QueryOptions, QueryRequest, RouteRequest},
 };
-use trivium_service_kit::Error;
+use trivium_service_kit::{Error, Reason};
 
 use super::latency::Latencies;
 use crate::clients::{Retriever, Router};
 
 /// Passages that each search and each query asks for.
 const K: u32 = 10;
+
+/// When a refused call that was given no time is made again.
+const SOON: Duration = Duration::from_millis(100);
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,15 @@ impl Call {
 
     /// The searches, which the retriever answers alone.
     pub const SEARCHES: [Self; 3] = [Self::SearchLexical, Self::SearchSemantic, Self::SearchHybrid];
+
+    /// The kind of that name.
+    ///
+    /// # Errors
+    /// Which names there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let known = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|call| call.name() == name).ok_or_else(|| format!("must be one of {}", known()))
+    }
 
     /// Its name in the report.
     pub fn name(self) -> &'static str {
@@ -99,6 +111,8 @@ pub struct Row {
     pub per_second: f64,
     /// Calls that were measured.
     pub calls: usize,
+    /// How often a call was refused and made again after the time that the refusal named; its latency has all of it.
+    pub refused: usize,
     /// Median of the forward pass that the service itself reports, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_p50_ms: Option<f64>,
@@ -118,10 +132,10 @@ impl Target {
         }
         let mut all = Measured::default();
         while let Some(client) = running.join_next().await {
-            let measured = client.map_err(|error| {
-                Error::new(trivium_service_kit::Reason::Internal, format!("a client ended abnormally: {error}"))
-            })??;
+            let measured = client
+                .map_err(|error| Error::new(Reason::Internal, format!("a client ended abnormally: {error}")))??;
             all.latencies.extend(measured.latencies);
+            all.refused += measured.refused;
             all.forward_ms.extend(measured.forward_ms);
         }
         Ok(all.row(call, clients, started.elapsed().as_secs_f64()))
@@ -136,14 +150,27 @@ impl Target {
                 return Ok(measured);
             }
             let started = Instant::now();
-            let forward_ms = self.call(call, number % self.queries.len()).await?;
+            let forward_ms = loop {
+                match self.call(call, number).await {
+                    Err(error) if is_refusal(&error) => {
+                        measured.refused += 1;
+                        tokio::time::sleep(error.retry_after().unwrap_or(SOON)).await;
+                    }
+                    outcome => break outcome?,
+                }
+            };
             measured.latencies.push(started.elapsed());
             measured.forward_ms.extend(forward_ms);
         }
     }
 
-    /// Makes one call, with the query at `place`. Gives the time of the forward pass, where the answer says it.
-    async fn call(&self, call: Call, place: usize) -> Result<Option<f64>, Error> {
+    /// Makes the call of that number, with the query whose turn it is. Gives the time of the forward pass, where the
+    /// answer says it.
+    ///
+    /// # Errors
+    /// What the service answered.
+    pub async fn call(&self, call: Call, number: usize) -> Result<Option<f64>, Error> {
+        let place = number % self.queries.len();
         let query = self.queries[place].clone();
         match call {
             Call::Route => {
@@ -185,9 +212,15 @@ impl Target {
     }
 }
 
+/// Whether a server refused a call because it has enough to do.
+pub fn is_refusal(error: &Error) -> bool {
+    error.reason() == Reason::Overloaded
+}
+
 #[derive(Debug, Default)]
 struct Measured {
     latencies: Latencies,
+    refused: usize,
     forward_ms: Vec<f64>,
 }
 
@@ -202,6 +235,7 @@ impl Measured {
             p99_ms: self.latencies.percentile_ms(0.99),
             per_second: if seconds > 0.0 { self.latencies.len() as f64 / seconds } else { 0.0 },
             calls: self.latencies.len(),
+            refused: self.refused,
             forward_p50_ms: self.forward_ms.get(self.forward_ms.len() / 2).copied(),
         }
     }

@@ -1,6 +1,9 @@
 //! `trivium bench`: latency and throughput of the running services.
 
 mod freshness;
+mod hold;
+mod knee;
+mod pressure;
 
 use std::{
     collections::BTreeSet,
@@ -43,6 +46,10 @@ enum Only {
     Search(SearchArgs),
     /// Measure how soon a write shows, and what writing does to searches
     Freshness(freshness::FreshnessArgs),
+    /// Offer more and more calls until they take too long, and report how many the services can bear
+    Knee(knee::KneeArgs),
+    /// Offer calls at a fixed rate, and count what is served, refused and failed
+    Hold(hold::HoldArgs),
 }
 
 /// What to search, and how often.
@@ -72,6 +79,12 @@ struct LoadArgs {
     retriever_endpoint: String,
 }
 
+impl LoadArgs {
+    async fn target(&self, endpoint: &RouterEndpoint) -> anyhow::Result<Target> {
+        target(&self.collection, self.queries.as_deref(), &self.retriever_endpoint, endpoint).await
+    }
+}
+
 /// Arguments of `trivium bench search`.
 #[derive(Debug, clap::Args)]
 struct SearchArgs {
@@ -88,27 +101,34 @@ struct SearchArgs {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.only {
         Some(Only::Freshness(args)) => freshness::run(args).await,
+        Some(Only::Knee(args)) => knee::run(args).await,
+        Some(Only::Hold(args)) => hold::run(args).await,
         Some(Only::Search(args)) => {
             let host = ModelHost::connect(&args.model_host_endpoint)?;
-            let mut target = target(&args.load, &args.endpoint).await?;
+            let mut target = args.load.target(&args.endpoint).await?;
             let collection = target.retriever.collection(&target.collection).await?;
             let collection = collection.with_context(|| format!("there is no collection {:?}", target.collection))?;
             let embedder = collection.embedder.context("the collection names no embedder")?;
             target.vectors = vectors::embed(&host, &embedder, &target.queries).await?;
             report(&target, &Call::SEARCHES, &args.load).await
         }
-        None => report(&target(&args.load, &args.endpoint).await?, &Call::ALL, &args.load).await,
+        None => report(&args.load.target(&args.endpoint).await?, &Call::ALL, &args.load).await,
     }
 }
 
-async fn target(args: &LoadArgs, endpoint: &RouterEndpoint) -> anyhow::Result<Target> {
-    let retriever = Retriever::connect(&args.retriever_endpoint)?;
-    let queries = match &args.queries {
+async fn target(
+    collection: &str,
+    queries: Option<&Path>,
+    retriever_endpoint: &str,
+    endpoint: &RouterEndpoint,
+) -> anyhow::Result<Target> {
+    let retriever = Retriever::connect(retriever_endpoint)?;
+    let queries = match queries {
         Some(file) => read_queries(file)?,
-        None => titles(&retriever, &args.collection).await?,
+        None => titles(&retriever, collection).await?,
     };
     let router = Router::connect(&endpoint.url)?;
-    Ok(Target { router, retriever, collection: args.collection.clone(), queries, vectors: Vec::new() })
+    Ok(Target { router, retriever, collection: collection.to_owned(), queries, vectors: Vec::new() })
 }
 
 async fn report(target: &Target, calls: &[Call], args: &LoadArgs) -> anyhow::Result<()> {
@@ -172,9 +192,10 @@ fn show(rows: &[Row]) -> anyhow::Result<()> {
             figure(row.p95_ms),
             figure(row.p99_ms),
             format!("{:.0}", row.per_second),
+            row.refused.to_string(),
             row.forward_p50_ms.map(figure).unwrap_or_default(),
         ]
     });
-    let headings = ["call", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "forward p50 ms"];
+    let headings = ["call", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "refused", "forward p50 ms"];
     Ok(output::line(table(headings, lines))?)
 }

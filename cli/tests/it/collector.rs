@@ -1,11 +1,20 @@
 //! A real OTLP endpoint that keeps what it receives.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::{KeyValue, any_value::Value},
     trace::v1::Span as WireSpan,
@@ -44,6 +53,8 @@ impl Span {
 #[derive(Debug, Clone, Default)]
 pub struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
+    /// The names of the metrics that were received, each with its service.
+    metrics: Arc<Mutex<BTreeSet<(String, String)>>>,
 }
 
 impl Collector {
@@ -52,7 +63,9 @@ impl Collector {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("bound"));
-        let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+        let server = Server::builder()
+            .add_service(TraceServiceServer::new(collector.clone()))
+            .add_service(MetricsServiceServer::new(collector.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         (collector, address)
     }
@@ -61,6 +74,29 @@ impl Collector {
     pub fn trace(&self, trace_id: &str) -> Vec<Span> {
         let spans = self.spans.lock().expect("not poisoned");
         spans.iter().filter(|span| span.trace_id == trace_id).cloned().collect()
+    }
+
+    /// The names of the metrics that a service sent.
+    pub fn metrics(&self, service: &str) -> BTreeSet<String> {
+        let metrics = self.metrics.lock().expect("not poisoned");
+        metrics.iter().filter(|(of, _)| of == service).map(|(_, name)| name.clone()).collect()
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let mut received = self.metrics.lock().expect("not poisoned");
+        for resource in request.into_inner().resource_metrics {
+            let attributes = texts(&resource.resource.unwrap_or_default().attributes);
+            let service = attributes.into_iter().find(|(key, _)| key == "service.name").expect("a service name").1;
+            let metrics = resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
+            received.extend(metrics.map(|metric| (service.clone(), metric.name)));
+        }
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

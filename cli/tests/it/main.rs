@@ -8,6 +8,7 @@ mod crash_rounds;
 mod disk_full;
 mod filters;
 mod ingest;
+mod metrics;
 mod models;
 mod process;
 mod replay;

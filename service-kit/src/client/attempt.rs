@@ -18,12 +18,13 @@ use crate::{
     deadline::format_grpc_timeout,
     error::has_details,
     layer::{
+        admission::Place,
         deadline::{TIMEOUT_HEADER, limit, too_late},
         status_code,
         trace::{code_name, code_of, record, span_of},
-        trailers::{End, Observed},
+        trailers::{End, Observed, at_first_message},
     },
-    method::Method,
+    method::{Class, Method},
     propagation,
     telemetry::metrics,
 };
@@ -49,10 +50,11 @@ impl Wire {
         number: u32,
         ticket: Ticket,
     ) -> Result<Response<Body>, Status> {
+        let method = Method::of(request.uri().path());
         let call = Call {
             span: self.span(request.uri().path().trim_start_matches('/'), number),
             caller: self.caller,
-            method: Method::of(request.uri().path()).name,
+            method: method.name,
             began: Instant::now(),
             was_patient: deadline.is_none_or(|deadline| deadline.remaining() >= self.patience),
             code: Code::Cancelled,
@@ -65,9 +67,15 @@ impl Wire {
                 request.headers_mut().insert(TIMEOUT_HEADER, value);
             }
         }
+        // What comes after the first word of a generation is not the work of the server that asked for it.
+        let place = (method.class == Some(Class::Stream)).then(Place::current).flatten();
         let span = call.span.clone();
         let outcome = self.exchange(request, deadline).instrument(span).await;
-        call.watch(outcome)
+        let outcome = call.watch(outcome);
+        match place {
+            Some(place) => outcome.map(|response| at_first_message(response, move || place.done())),
+            None => outcome,
+        }
     }
 
     async fn exchange(self, request: Request<Body>, deadline: Option<Deadline>) -> Result<Response<Body>, Status> {

@@ -78,9 +78,11 @@ impl Breakers {
         metrics::of(self.caller).breaker_changed(peer, class, state, phase != Phase::Closed);
         match phase {
             Phase::Open => {
-                tracing::warn!(%peer, class = class.name(), state, "a peer does not answer and is left alone")
+                tracing::warn!(%peer, class = class.name(), state, "a peer does not answer and is left alone");
             }
-            _ => tracing::info!(%peer, class = class.name(), state, "a circuit breaker changed"),
+            Phase::Closed | Phase::HalfOpen => {
+                tracing::info!(%peer, class = class.name(), state, "a circuit breaker changed");
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body::Frame;
 use tonic::{Code, Status, body::Body};
 
@@ -90,5 +90,41 @@ where
 impl<F: FnOnce(End<'_>), H> Drop for Observed<F, H> {
     fn drop(&mut self) {
         self.end(End::Dropped);
+    }
+}
+
+/// Calls `on_first` once, when the body's first frame comes.
+pub(crate) fn at_first_message(
+    response: Response<Body>,
+    on_first: impl FnOnce() + Send + Unpin + 'static,
+) -> Response<Body> {
+    response.map(|inner| Body::new(Announced { inner, on_first: Some(on_first) }))
+}
+
+/// See [`at_first_message`].
+struct Announced<F> {
+    inner: Body,
+    on_first: Option<F>,
+}
+
+impl<F: FnOnce() + Unpin> http_body::Body for Announced<F> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
+        if let Some(on_first) = this.on_first.take() {
+            on_first();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
     }
 }

@@ -2,6 +2,7 @@
 
 mod breakers;
 mod deadlines;
+mod flood;
 mod propagation;
 mod refusals;
 mod retries;

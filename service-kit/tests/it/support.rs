@@ -34,6 +34,9 @@ use trivium_service_kit::{
 pub struct Scripted {
     /// The calls of Analyze and Generate so far.
     calls: Arc<AtomicUsize>,
+    /// Those of Analyze that run, and the most that ever did.
+    running: AtomicUsize,
+    most_running: Arc<AtomicUsize>,
 }
 
 /// A text that gets no answer.
@@ -60,7 +63,10 @@ fn wait_of(text: &str) -> Duration {
 impl ModelService for Scripted {
     async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
         self.refuse(&request.get_ref().text)?;
+        let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_running.fetch_max(running, Ordering::Relaxed);
         tokio::time::sleep(wait_of(&request.get_ref().text)).await;
+        self.running.fetch_sub(1, Ordering::Relaxed);
         Ok(Response::new(AnalyzeResponse::default()))
     }
 
@@ -129,17 +135,18 @@ pub struct Running {
     pub handle: Handle,
     pub stop: CancellationToken,
     calls: Arc<AtomicUsize>,
+    most_running: Arc<AtomicUsize>,
 }
 
 pub async fn start(options: ServerOptions) -> Running {
     let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
     let scripted = Scripted::default();
-    let calls = Arc::clone(&scripted.calls);
+    let (calls, most_running) = (Arc::clone(&scripted.calls), Arc::clone(&scripted.most_running));
     let service = ModelServiceServer::new(scripted).max_decoding_message_size(options.max_message_bytes);
     let stop = CancellationToken::new();
     let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone()).await;
     handle.set_serving(true).await;
-    Running { handle, stop, calls }
+    Running { handle, stop, calls, most_running }
 }
 
 impl Running {
@@ -150,6 +157,11 @@ impl Running {
     /// The calls of Analyze and Generate that arrived.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// The most calls of Analyze that ever ran at once, as long as none was given up.
+    pub fn most_running(&self) -> usize {
+        self.most_running.load(Ordering::Relaxed)
     }
 }
 
