@@ -114,8 +114,10 @@ mod tests {
     fn refusals_and_failures_break_the_objective_as_well() {
         let good = row(10.0, 20.0);
         assert!(is_borne(&good, 250.0));
-        assert!(!is_borne(&Row { refused: 20, served: 980, ..good.clone() }, 250.0));
-        assert!(!is_borne(&Row { failed: 2, served: 998, ..good.clone() }, 250.0));
-        assert!(is_borne(&Row { refused: 1, served: 999, ..good }, 250.0));
+        let table = [(20, 0, false), (0, 2, false), (1, 0, true)];
+        for (refused, failed, expected) in table {
+            let row = Row { refused, failed, served: 1_000 - refused - failed, ..good.clone() };
+            assert_eq!(is_borne(&row, 250.0), expected, "{refused} refused, {failed} failed");
+        }
     }
 }
