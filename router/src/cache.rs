@@ -42,6 +42,10 @@ use crate::{
 /// Collections that are asked for their states at most. A query that may search more is not cached.
 const MAX_COLLECTIONS: usize = 8;
 
+/// The part of the time that is left which a look-up may take: a service below that hangs must leave enough to do
+/// without it.
+const LOOKUP_SHARE: u32 = 10;
+
 /// The share of the cache that one answer may take.
 const LARGEST_SHARE: u64 = 8;
 
@@ -114,6 +118,7 @@ impl Cache {
         let Some(kept) = &self.0 else { return Lookup::Off };
         let started = Instant::now();
         let Asked { question, options, policy, deadline } = asked;
+        let deadline = Deadline::after(deadline.remaining() / LOOKUP_SHARE);
         if options.cache() == CacheMode::Bypass || options.as_of.is_some() {
             return Lookup::Off;
         }
