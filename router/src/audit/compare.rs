@@ -145,7 +145,7 @@ mod tests {
     fn passage(number: u32, document: &str, score: f64) -> Passage {
         let leg = LegScore { leg: Leg::Lexical.into(), rank: number, score: score * 2.0, ..LegScore::default() };
         let hit = Hit { document_id: document.into(), score, legs: vec![leg], ..Hit::default() };
-        Passage { number, collection: "docs".into(), hit: Some(hit), ..Passage::default() }
+        Passage { number, hit: Some(hit), ..Passage::default() }
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         alone.hit.as_mut().expect("a hit").legs.clear();
         let (verdict, words) = passages(&[passage(1, "a", 0.9)], &[alone]);
         assert_eq!(verdict, ReplayVerdict::Different);
-        assert_eq!(words, ["the lexical score of passage 1, docs:a#0, was 1.8 and is none"]);
+        assert_eq!(words, ["the lexical score of passage 1, :a#0, was 1.8 and is none"]);
     }
 
     #[test]

@@ -85,7 +85,7 @@ mod tests {
             let spaced: String = words.iter().zip(&gaps).flat_map(|(word, gap)| [gap.as_str(), word.as_str()]).collect();
             let (options, plain) = (QueryOptions::default(), words.join(" "));
             prop_assert_eq!(Key::normalised(&spaced, &options, "1"), Key::normalised(&plain, &options, "1"));
-            prop_assert_eq!(normalised(&spaced), plain.clone());
+            prop_assert_eq!(&normalised(&spaced), &plain);
             let longer = format!("{plain}x");
             prop_assert_ne!(Key::normalised(&longer, &options, "1"), Key::normalised(&plain, &options, "1"));
         }
