@@ -8,9 +8,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use trivium_proto::{
     model::v1::{
-        EmbedRequest, EmbedResponse, ListModelsRequest, LoadModelRequest, Model, ModelRef, PromoteModelRequest,
-        PromoteModelResponse, RollbackModelRequest, RollbackModelResponse, ShadowModelRequest, ShadowReport,
-        UnloadModelRequest, model_service_client::ModelServiceClient,
+        AnalyzeRequest, AnalyzeResponse, EmbedRequest, EmbedResponse, ListModelsRequest, LoadModelRequest, Model,
+        ModelRef, PromoteModelRequest, PromoteModelResponse, RollbackModelRequest, RollbackModelResponse,
+        ShadowModelRequest, ShadowReport, UnloadModelRequest, model_service_client::ModelServiceClient,
     },
     retriever::v1::{
         CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
@@ -19,9 +19,10 @@ use trivium_proto::{
         UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
-        AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest, QueryRequest,
-        QueryResponse, QueryStreamRequest, QueryStreamResponse, ReplayQueryRequest, ReplayQueryResponse, RouteRequest,
-        RouteResponse, SubmitFeedbackRequest, audit_service_client::AuditServiceClient, export_audit_response::Item,
+        AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest,
+        GetPolicyRequest, GetPolicyResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
+        ReplayQueryRequest, ReplayQueryResponse, RouteRequest, RouteResponse, SubmitFeedbackRequest,
+        audit_service_client::AuditServiceClient, export_audit_response::Item,
         router_service_client::RouterServiceClient,
     },
 };
@@ -73,6 +74,11 @@ impl Router {
     /// Where the labels of an intent model and the router's policy differ.
     pub async fn check_labels(&self, message: CheckLabelsRequest) -> Result<CheckLabelsResponse, Error> {
         answer(self.0.clone().check_labels(request(message)).await)
+    }
+
+    /// The policy that serves.
+    pub async fn policy(&self) -> Result<GetPolicyResponse, Error> {
+        answer(self.0.clone().get_policy(request(GetPolicyRequest {})).await)
     }
 
     /// The answer, whole.
@@ -233,6 +239,11 @@ impl ModelHost {
     pub fn connect(url: &str) -> Result<Self, ConfigError> {
         let channel = channel(Service::ModelHost, url)?;
         Ok(Self(ModelServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+    }
+
+    /// A query's intent, its vector, or both.
+    pub async fn analyze(&self, message: AnalyzeRequest) -> Result<AnalyzeResponse, Error> {
+        answer(self.0.clone().analyze(request(message)).await)
     }
 
     /// Vectors of texts.

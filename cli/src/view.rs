@@ -7,8 +7,8 @@ mod hit;
 use serde::Serialize;
 use trivium_proto::{
     model::v1::ModelRef,
-    retriever::v1::{Collection, MetadataField, MetadataType, Snapshot},
-    router::v1::{Decision, DecisionReason, Road, RouteResponse},
+    retriever::v1::{Collection, LegWeights, MetadataField, MetadataType, Snapshot},
+    router::v1::{Decision, DecisionReason, GuardCheck, Road, RouteResponse},
 };
 
 pub use answer::{Answer, Event};
@@ -17,6 +17,8 @@ pub use answer::{CitationView, DegradationView};
 #[cfg(test)]
 pub use audit::NotRetainedView;
 pub use audit::{FeedbackView, RecordView, ReplayView};
+#[cfg(test)]
+pub use hit::TwinView;
 pub use hit::{Hit, LegView, Legs, TermView};
 
 /// One version of a model.
@@ -145,6 +147,51 @@ pub struct DecisionView {
     pub k: u32,
     /// Digest of the policy.
     pub policy_version: String,
+    /// The guards that were looked at, in the policy's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<GuardView>,
+    /// What the legs count in the fusion; `None` for the collection's own blend, and for a single leg.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightsView>,
+    /// Intents closer than this count as equally likely.
+    pub ambiguity_margin: f64,
+    /// Wishes that the road has no use for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// How one guard went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GuardView {
+    /// Its name in the policy.
+    pub name: String,
+    /// Whether all its conditions held.
+    pub matched: bool,
+    /// The conditions that held, or the first that did not.
+    pub because: String,
+}
+
+/// What each leg counts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct WeightsView {
+    /// The lexical leg.
+    pub lexical: f64,
+    /// The semantic leg.
+    pub semantic: f64,
+    /// The collection's own blend of both.
+    pub own: f64,
+}
+
+impl From<GuardCheck> for GuardView {
+    fn from(check: GuardCheck) -> Self {
+        Self { name: check.name, matched: check.matched, because: check.because }
+    }
+}
+
+impl From<LegWeights> for WeightsView {
+    fn from(weights: LegWeights) -> Self {
+        Self { lexical: weights.lexical, semantic: weights.semantic, own: weights.own }
+    }
 }
 
 impl From<Decision> for DecisionView {
@@ -165,6 +212,10 @@ impl From<Decision> for DecisionView {
             collections: decision.collections,
             k: decision.k,
             policy_version: decision.policy_version,
+            guards: decision.guards.into_iter().map(GuardView::from).collect(),
+            weights: decision.weights.map(WeightsView::from),
+            ambiguity_margin: decision.ambiguity_margin,
+            notes: decision.notes,
         }
     }
 }
@@ -214,5 +265,7 @@ fn reason_name(reason: DecisionReason) -> &'static str {
         DecisionReason::OutOfScope => "OUT_OF_SCOPE",
         DecisionReason::UnmappedIntent => "UNMAPPED_INTENT",
         DecisionReason::Caller => "CALLER",
+        DecisionReason::Guard => "GUARD",
+        DecisionReason::Ambiguous => "AMBIGUOUS",
     }
 }

@@ -22,6 +22,7 @@ use snapshots::{Snapshots, Tidier};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use trivium_ranking::fusion::{Weight, Weights};
 use writer::WriterHandle;
 
 pub use catalog::Catalog;
@@ -176,6 +177,11 @@ impl Collection {
     /// What the collection was made as.
     pub fn spec(&self) -> &CollectionSpec {
         &self.spec
+    }
+
+    /// What the lexical and the semantic leg count where a search asks for the collection's own blend.
+    pub fn blend(&self) -> [Weight; 2] {
+        Weights::hybrid_default()
     }
 
     /// The pair of snapshots that holds every acknowledged write. Hold it for one search, and no longer.

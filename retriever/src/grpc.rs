@@ -121,9 +121,9 @@ impl RetrieverService for Grpc {
         let deadline = Deadline::of(&request);
         let request = request.into_inner();
         let name = request.collection.clone();
-        let query = search::query(request)?;
-        let used = search::used_fusion(&query);
         let collection = self.retriever.collection("collection", &name)?;
+        let query = search::query(request, collection.blend())?;
+        let used = search::used_fusion(&query);
         let found = self.retriever.search(&collection, query, deadline).await?;
         Ok(Response::new(search::response(&collection, found, used)?))
     }

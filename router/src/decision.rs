@@ -2,17 +2,20 @@
 
 use trivium_proto::{
     model::v1::Intent,
-    router::v1::{Decision, DecisionReason, Road},
+    router::v1::{Decision, DecisionReason, GuardCheck as GuardMessage, Road},
 };
 
-use crate::policy::{Legs, Plan, PlanReason, Policy, Step};
+use crate::{
+    policy::{GuardCheck, Legs, Plan, PlanReason, Policy, Step},
+    request::weights_to_wire,
+};
 
 /// The decision behind an answer. `intent` is `None` when the model was not asked.
 pub(crate) fn decision(policy: &Policy, plan: &Plan, intent: Option<Intent>) -> Decision {
     let intent = intent.unwrap_or_default();
-    let (collections, k) = match &plan.step {
-        Step::Retrieve(retrieval) => (retrieval.settings.collections.clone(), retrieval.settings.k),
-        Step::Direct(_) | Step::Reply(_) => (Vec::new(), 0),
+    let (collections, k, weights) = match &plan.step {
+        Step::Retrieve(retrieval) => (retrieval.collections(), retrieval.k, retrieval.weights()),
+        Step::Direct(_) | Step::Reply(_) => (Vec::new(), 0, None),
     };
     Decision {
         road: road(&plan.step).into(),
@@ -26,12 +29,16 @@ pub(crate) fn decision(policy: &Policy, plan: &Plan, intent: Option<Intent>) -> 
         collections,
         k,
         policy_version: policy.version().to_owned(),
+        guards: plan.guards.iter().cloned().map(guard).collect(),
+        weights: weights.map(weights_to_wire),
+        ambiguity_margin: plan.margin,
+        notes: plan.notes.clone(),
     }
 }
 
 fn road(step: &Step) -> Road {
     match step {
-        Step::Retrieve(retrieval) => match retrieval.legs {
+        Step::Retrieve(retrieval) => match retrieval.legs() {
             Legs::Lexical => Road::Lexical,
             Legs::Semantic => Road::Semantic,
             Legs::Hybrid => Road::Hybrid,
@@ -48,5 +55,11 @@ fn reason(reason: PlanReason) -> DecisionReason {
         PlanReason::OutOfScope => DecisionReason::OutOfScope,
         PlanReason::UnmappedIntent => DecisionReason::UnmappedIntent,
         PlanReason::Caller => DecisionReason::Caller,
+        PlanReason::Guard => DecisionReason::Guard,
+        PlanReason::Ambiguous => DecisionReason::Ambiguous,
     }
+}
+
+fn guard(check: GuardCheck) -> GuardMessage {
+    GuardMessage { name: check.name, matched: check.matched, because: check.because }
 }

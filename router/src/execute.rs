@@ -30,7 +30,7 @@ use crate::{
     clients::{ModelHost, Retriever},
     decision::decision,
     options::{HopOptions, Options},
-    policy::{Direct, ForcedRoad, Overrides, Policy, Retrieval, Settings, Step, decide, forced},
+    policy::{Direct, Opening, Overrides, Policy, Retrieval, Step, open},
     request::{Query, Question},
     trace,
 };
@@ -64,7 +64,7 @@ impl Engine {
         &self.retriever
     }
 
-    /// The decision alone: one hop, which is asked for the intent alone.
+    /// The decision alone: one hop, which is asked for the intent alone, or none where a guard matches.
     pub async fn route(
         &self,
         policy: &Policy,
@@ -74,14 +74,20 @@ impl Engine {
     ) -> Result<RouteResponse, Error> {
         let mut account = AccountBuilder::new(question.request_id);
         witness.traced(account.trace_id());
-        let analysis = self.analyze(&question.text, Wanted::Intent, deadline, &mut account).await?;
-        let intent = analysis.into_intent()?;
-        witness.understood(&intent);
-        let plan = decide(policy, &intent, &Overrides::default());
-        trace::decided(&Span::current(), &plan, Some(&intent));
+        let wishes = Overrides::default();
+        let (plan, intent) = match open(policy, &question.text, None, &wishes) {
+            Opening::Settled(plan) => (*plan, None),
+            Opening::Open(open) => {
+                let analysis = self.analyze(&question.text, Wanted::Intent, deadline, &mut account).await?;
+                let intent = analysis.into_intent()?;
+                witness.understood(&intent);
+                (open.decide(policy, &intent, &wishes), Some(intent))
+            }
+        };
+        trace::decided(&Span::current(), &plan, intent.as_ref());
         let account = account.finish();
         Ok(RouteResponse {
-            decision: Some(decision(policy, &plan, Some(intent))),
+            decision: Some(decision(policy, &plan, intent)),
             models: account.models,
             timings_ms: account.timings_ms,
             trace_id: account.trace_id,
@@ -143,23 +149,22 @@ impl Run {
     }
 
     async fn decide(&mut self) -> Result<(Decision, Step, Vec<QueryVector>), Error> {
-        let wanted = match self.query.road {
-            // The road is not known before the intent is. Both come out of one call and share its forward.
-            None => Some(Wanted::Both),
-            Some(ForcedRoad::Retrieve(legs)) => legs.has_semantic().then_some(Wanted::Vector),
-            Some(ForcedRoad::Direct) => None,
-        };
-        let mut analysis = match wanted {
-            None => Default::default(),
-            Some(wanted) => self.understand(wanted).await?,
-        };
-        let vectors = std::mem::take(&mut analysis.vectors);
-        let (plan, intent) = match self.query.road {
-            Some(road) => (forced(&self.policy, road, &self.query.overrides), None),
-            None => {
+        let Query { question, road, overrides, .. } = &self.query;
+        let (plan, intent, vectors) = match open(&self.policy, &question.text, *road, overrides) {
+            Opening::Settled(plan) => {
+                let vectors = match plan.step.needs_vector() {
+                    true => self.understand(Wanted::Vector).await?.vectors,
+                    false => Vec::new(),
+                };
+                (*plan, None, vectors)
+            }
+            Opening::Open(open) => {
+                // The road is not known before the intent is. Both come out of one call and share its forward.
+                let mut analysis = self.understand(Wanted::Both).await?;
+                let vectors = std::mem::take(&mut analysis.vectors);
                 let intent = analysis.into_intent()?;
                 self.witness.understood(&intent);
-                (decide(&self.policy, &intent, &self.query.overrides), Some(intent))
+                (open.decide(&self.policy, &intent, &self.query.overrides), Some(intent), vectors)
             }
         };
         trace::decided(&self.span, &plan, intent.as_ref());
@@ -186,10 +191,10 @@ impl Run {
         }
         if passages.is_empty() {
             self.account.finish_reason = FinishReason::NotInPassages;
-            return self.send(Event::Text(nothing_found(&retrieval.settings.collections))).await;
+            return self.send(Event::Text(nothing_found(&retrieval.collections()))).await;
         }
         let hop = Hop::new(self.deadline, self.engine.hops.generate());
-        let Settings { generator, prompt, .. } = retrieval.settings;
+        let Retrieval { generator, prompt, .. } = retrieval;
         match self.generate(&passages, Writer { generator, prompt }, hop).await {
             Err(error) if can_do_without(&error, hop) => {
                 tracing::warn!(reason = error.reason().as_str(), "the generator failed: passages without an answer");

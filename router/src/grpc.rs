@@ -7,8 +7,9 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tonic::{Request, Response, Status, service::Routes};
 use trivium_proto::router::v1::{
-    CheckLabelsRequest, CheckLabelsResponse, QueryRequest, QueryResponse, QueryStreamRequest, QueryStreamResponse,
-    RouteRequest, RouteResponse, SubmitFeedbackRequest, SubmitFeedbackResponse,
+    CheckLabelsRequest, CheckLabelsResponse, GetPolicyRequest, GetPolicyResponse, QueryRequest, QueryResponse,
+    QueryStreamRequest, QueryStreamResponse, RouteRequest, RouteResponse, SubmitFeedbackRequest,
+    SubmitFeedbackResponse,
     router_service_server::{RouterService, RouterServiceServer},
 };
 use trivium_service_kit::Deadline;
@@ -75,5 +76,9 @@ impl RouterService for Edge {
     ) -> Result<Response<SubmitFeedbackResponse>, Status> {
         let deadline = Deadline::of(&request);
         Ok(Response::new(self.0.submit_feedback(request.into_inner(), deadline).await?))
+    }
+
+    async fn get_policy(&self, _: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        Ok(Response::new(self.0.get_policy()))
     }
 }

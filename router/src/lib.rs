@@ -79,6 +79,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let service = Service {
         engine: Arc::clone(&engine),
         policy: Arc::clone(&policy),
+        collections: options.collections.clone().into(),
         gate: gate.clone(),
         audit: audit.clone(),
         cache: Cache::new(&options.cache),

@@ -4,20 +4,35 @@
 //! anything in it is wrong, and pure ever after: the same policy and the same
 //! intent give the same plan, with no clock and no I/O in between.
 
+mod ambiguous;
 mod check;
 mod decide;
+mod evidence;
+mod explain;
 mod file;
 mod fusion;
+mod guard;
 mod position;
+mod rules;
+mod step;
 
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
 pub use check::is_collection_name;
-pub use decide::{ForcedRoad, Overrides, Plan, PlanReason, decide, forced};
+pub use decide::{Conditions, ForcedRoad, Open, Opening, Overrides, Plan, PlanReason, open};
 pub use fusion::{FusionChoice, LegWeights};
+pub use guard::GuardCheck;
 pub use position::Position;
+pub use rules::RuleInWords;
+pub use step::{Direct, Legs, Retrieval, Search, Step};
+
+use self::{
+    ambiguous::Ambiguous,
+    guard::Guard,
+    step::{Action, Settings},
+};
 
 /// The policy that serves when no file is configured.
 pub const BUILT_IN: &str = include_str!("../../deploy/config/routes.toml");
@@ -34,14 +49,23 @@ pub const DEFAULT_K: u32 = 8;
 /// The confidence that is asked for when neither the policy nor the model says.
 pub const DEFAULT_THRESHOLD: f64 = 0.5;
 
+/// Intents closer than this count as equally likely when the policy does not say.
+pub const DEFAULT_MARGIN: f64 = 0.1;
+
+/// The longest filter of a rule, in bytes. With a caller's it may be longer, and the retriever has the last word.
+const MAX_FILTER_BYTES: usize = 4_096;
+
 /// A policy that was read and found whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    version: String,
     text: String,
+    version: String,
     settings: Settings,
     threshold: f64,
-    default: Step,
+    default: Action,
+    guards: Vec<Guard>,
+    ambiguous: Ambiguous,
+    low_confidence: Action,
     out_of_scope: Rule,
     intents: BTreeMap<String, Mapped>,
 }
@@ -106,16 +130,25 @@ impl Policy {
 
     /// Every collection that some rule searches, each once, in order of name.
     pub fn collections(&self) -> Vec<&str> {
-        let steps = self.intents.values().map(|mapped| &mapped.rule.step);
-        let steps = steps.chain([&self.default, &self.out_of_scope.step]);
-        let searched = steps.filter_map(|step| match step {
-            Step::Retrieve(retrieval) => Some(&retrieval.settings.collections),
-            Step::Direct(_) | Step::Reply(_) => None,
-        });
-        let mut names: Vec<&str> = searched.flatten().map(String::as_str).collect();
+        let rules = self.intents.values().map(|mapped| &mapped.rule.action);
+        let rules = rules.chain(self.guards.iter().map(|guard| &guard.action));
+        let rules = rules.chain([&self.default, &self.low_confidence, &self.out_of_scope.action]);
+        let rules = rules.chain(self.ambiguous.action());
+        let places = rules.filter_map(Action::retrieves).flat_map(|(_, settings)| &settings.collections);
+        let places = places.chain(self.ambiguous.places());
+        let mut names: Vec<&str> = places.map(|place| place.collection.as_str()).collect();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// What is done with a believed intent. `out_of_scope` says that the model takes the query for outside its scope.
+    fn action_for(&self, label: &str, out_of_scope: bool) -> &Action {
+        match self.intents.get(label) {
+            _ if out_of_scope => &self.out_of_scope.action,
+            Some(mapped) => &mapped.rule.action,
+            None => &self.default,
+        }
     }
 }
 
@@ -128,94 +161,10 @@ pub struct LabelDifference {
     pub unknown: Vec<String>,
 }
 
-/// What a road with retrieval needs to know.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
-    /// The collections to search, at least one and at most [`MAX_COLLECTIONS`].
-    pub collections: Vec<String>,
-    /// Passages to ask for, 1 to [`MAX_K`].
-    pub k: u32,
-    /// How the legs are fused.
-    pub fusion: FusionChoice,
-    /// The generator; `None` means the model host's own choice.
-    pub generator: Option<String>,
-    /// The prompt, by its name at the model host; `None` means the generator's own.
-    pub prompt: Option<String>,
-}
-
-/// What is done with a query.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Passages are retrieved, and an answer is written from them.
-    Retrieve(Retrieval),
-    /// The generator answers without passages.
-    Direct(Direct),
-    /// A fixed text is the answer.
-    Reply(String),
-}
-
-impl Step {
-    /// The name of the road in the policy file.
-    pub fn road(&self) -> &'static str {
-        match self {
-            Self::Retrieve(retrieval) => retrieval.legs.road(),
-            Self::Direct(_) => "direct",
-            Self::Reply(_) => "reply",
-        }
-    }
-}
-
-/// A road with retrieval.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retrieval {
-    /// The legs that run.
-    pub legs: Legs,
-    /// Where, how many and how.
-    pub settings: Settings,
-}
-
-/// The road straight to the generator.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Direct {
-    /// The generator; `None` means the model host's own choice.
-    pub generator: Option<String>,
-    /// The prompt, by its name at the model host; `None` means the generator's own.
-    pub prompt: Option<String>,
-    /// What is answered where no generator is configured. Without it the answer is `NO_GENERATOR`.
-    pub reply: Option<String>,
-}
-
-/// The legs of a retrieval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Legs {
-    /// By words.
-    Lexical,
-    /// By meaning.
-    Semantic,
-    /// Both at the same time, fused.
-    Hybrid,
-}
-
-impl Legs {
-    /// The name of the road in the policy file.
-    pub fn road(self) -> &'static str {
-        match self {
-            Self::Lexical => "lexical",
-            Self::Semantic => "semantic",
-            Self::Hybrid => "hybrid",
-        }
-    }
-
-    /// Whether the query's vector is needed.
-    pub fn has_semantic(self) -> bool {
-        self != Self::Lexical
-    }
-}
-
-/// A step and the confidence that it asks for.
+/// What is done, and the confidence that it asks for.
 #[derive(Clone, Debug, PartialEq)]
 struct Rule {
-    step: Step,
+    action: Action,
     threshold: Option<f64>,
 }
 

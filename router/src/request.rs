@@ -13,7 +13,9 @@ use trivium_service_kit::{Error, Reason, validate};
 
 use crate::{
     audit::Past,
-    policy::{ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, is_collection_name},
+    policy::{
+        Conditions, ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, is_collection_name,
+    },
 };
 
 /// The longest name of a generator, in bytes.
@@ -105,7 +107,13 @@ impl TryFrom<QueryRequest> for Query {
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
         let filter = std::mem::take(&mut options.filter);
         let state = wanted_state(options.as_of.take(), std::mem::take(&mut options.min_versions))?;
-        Ok(Self { question, road, overrides: overrides(options)?, filter, state, answer, past: None })
+        let conditions = Conditions {
+            filter: !filter.is_empty(),
+            as_of: state.as_of.is_some(),
+            min_versions: !state.min_versions.is_empty(),
+        };
+        let overrides = Overrides { conditions, ..overrides(options)? };
+        Ok(Self { question, road, overrides, filter, state, answer, past: None })
     }
 }
 
@@ -160,6 +168,7 @@ fn overrides(options: QueryOptions) -> Result<Overrides, Error> {
         k,
         fusion,
         generator: generator(options.generator)?,
+        conditions: Conditions::default(),
     })
 }
 
@@ -201,7 +210,7 @@ fn fusion_choice(fusion: &search::Fusion) -> Result<FusionChoice, Error> {
     let weights = match &fusion.weights {
         None => None,
         Some(weights) => Some(
-            LegWeights::new(weights.lexical, weights.semantic)
+            LegWeights::new(weights.lexical, weights.semantic, weights.own)
                 .map_err(|error| invalid("options.fusion.weights", error.to_string()))?,
         ),
     };
@@ -250,9 +259,12 @@ pub(crate) fn fusion_to_wire(choice: &FusionChoice) -> Option<search::Fusion> {
             .into(),
         }),
     });
-    let weights =
-        choice.weights.map(|weights| search::LegWeights { lexical: weights.lexical(), semantic: weights.semantic() });
-    Some(search::Fusion { method, weights })
+    Some(search::Fusion { method, weights: choice.weights.map(weights_to_wire) })
+}
+
+/// Writes what the legs count for the wire.
+pub(crate) fn weights_to_wire(weights: LegWeights) -> search::LegWeights {
+    search::LegWeights { lexical: weights.lexical(), semantic: weights.semantic(), own: weights.own() }
 }
 
 fn invalid(field: &str, why: impl Into<String>) -> Error {
@@ -280,7 +292,7 @@ mod tests {
     fn bad_options_are_refused_by_their_field() {
         let fusion = |method| Some(search::Fusion { method: Some(method), weights: None });
         let weights = |lexical, semantic| {
-            Some(search::Fusion { method: None, weights: Some(WeightsMessage { lexical, semantic }) })
+            Some(search::Fusion { method: None, weights: Some(WeightsMessage { lexical, semantic, own: 0.0 }) })
         };
         let none = QueryOptions::default;
         let table = [
@@ -371,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_choice_of_fusion_survives_the_wire() {
-        let weights = LegWeights::new(1.0, 3.0).ok();
+        let weights = LegWeights::new(1.0, 3.0, 0.5).ok();
         let methods = [
             None,
             Some(Fusion::ReciprocalRank { k: RankConstant::new(7.0).expect("above 0") }),

@@ -12,7 +12,8 @@ use futures::{
 use tokio::sync::watch;
 use tracing::Instrument;
 use trivium_proto::router::v1::{
-    AuditCall, CheckLabelsRequest, CheckLabelsResponse, QueryOptions, QueryRequest, QueryResponse, QueryStreamRequest,
+    AuditCall, CheckLabelsRequest, CheckLabelsResponse, GetPolicyResponse, QueryOptions, QueryRequest, QueryResponse,
+    QueryStreamRequest,
     RouteRequest, RouteResponse,
 };
 use trivium_service_kit::{Deadline, Error};
@@ -34,6 +35,8 @@ pub(crate) struct Service {
     pub engine: Arc<Engine>,
     /// The policy that serves. Each query keeps the one that it began with.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// The collections that are searched where the policy names none.
+    pub collections: Arc<[String]>,
     /// Whether queries are taken.
     pub gate: watch::Receiver<Gate>,
     /// The record of what was decided.
@@ -86,6 +89,17 @@ impl Service {
         let policy = self.policy.load_full();
         let LabelDifference { unmapped, unknown } = policy.compare_labels(&labels, &out_of_scope);
         Ok(CheckLabelsResponse { unmapped, unknown, policy_version: policy.version().to_owned() })
+    }
+
+    /// The policy that serves, for those who want to know what another would change. Answered even while no query is
+    /// taken, as [`Self::check_labels`] is.
+    pub fn get_policy(&self) -> GetPolicyResponse {
+        let policy = self.policy.load();
+        GetPolicyResponse {
+            policy_version: policy.version().to_owned(),
+            text: policy.text().to_owned(),
+            default_collections: self.collections.to_vec(),
+        }
     }
 
     /// The one place where a query starts.

@@ -11,7 +11,11 @@ use trivium_service_kit::{
     telemetry::{self, metrics},
 };
 
-use crate::{execute::AccountBuilder, policy::Plan, request::Question};
+use crate::{
+    execute::AccountBuilder,
+    policy::{Plan, Step},
+    request::Question,
+};
 
 /// A span with every field that [`decided`] and [`finished`] fill in.
 macro_rules! chain_span {
@@ -28,6 +32,10 @@ macro_rules! chain_span {
             "trivium.route.name" = field::Empty,
             "trivium.route.reason" = field::Empty,
             "trivium.route.threshold" = field::Empty,
+            "trivium.route.guard" = field::Empty,
+            "trivium.route.weight.lexical" = field::Empty,
+            "trivium.route.weight.semantic" = field::Empty,
+            "trivium.route.weight.own" = field::Empty,
             "trivium.intent.label" = field::Empty,
             "trivium.intent.confidence" = field::Empty,
             "trivium.intent.margin" = field::Empty,
@@ -62,6 +70,16 @@ pub(crate) fn decided(span: &Span, plan: &Plan, intent: Option<&Intent>) {
     metrics::of(Service::Router).decided(plan.step.road(), plan.reason.name());
     span.record("trivium.route.name", plan.step.road());
     span.record("trivium.route.reason", plan.reason.name());
+    if let Some(guard) = plan.guards.iter().find(|guard| guard.matched) {
+        span.record("trivium.route.guard", guard.name.as_str());
+    }
+    if let Step::Retrieve(retrieval) = &plan.step
+        && let Some(weights) = retrieval.weights()
+    {
+        span.record("trivium.route.weight.lexical", weights.lexical());
+        span.record("trivium.route.weight.semantic", weights.semantic());
+        span.record("trivium.route.weight.own", weights.own());
+    }
     if intent.is_some() {
         span.record("trivium.route.threshold", plan.threshold);
     }

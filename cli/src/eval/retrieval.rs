@@ -57,7 +57,7 @@ impl Way {
 }
 
 fn fusion(method: Method, semantic: f64) -> Fusion {
-    Fusion { method: Some(method), weights: Some(LegWeights { lexical: 1.0 - semantic, semantic }) }
+    Fusion { method: Some(method), weights: Some(LegWeights { lexical: 1.0 - semantic, semantic, own: 0.0 }) }
 }
 
 /// The quality of a way over all queries, each figure 0 to 1.

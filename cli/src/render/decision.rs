@@ -1,7 +1,7 @@
 //! Which road, and why.
 
 use super::style::Style;
-use crate::view::{DecisionView, Runner};
+use crate::view::{DecisionView, GuardView, Runner, WeightsView};
 
 /// Characters of a bar.
 const BAR: usize = 20;
@@ -19,6 +19,7 @@ pub fn decision(style: Style, decision: &DecisionView, explain: bool) -> String 
         head = format!("{head}  {} {intent} {threshold}", bar(style, decision.confidence));
     }
     let mut lines = vec![head, format!("  {}", style.faint(&super::single_line(&decision.explanation)))];
+    lines.extend(decision.notes.iter().map(|note| format!("  {}", style.warning(&super::single_line(note)))));
     if explain {
         let thoughts = decision.runners_up.iter().filter(|runner| runner.probability >= LEAST_SHOWN);
         lines.extend(thoughts.map(|runner| runner_up(style, runner)));
@@ -34,7 +35,15 @@ fn runner_up(style: Style, runner: &Runner) -> String {
 fn details(decision: &DecisionView) -> Vec<String> {
     let mut lines = vec![format!("rule {}", decision.reason)];
     if !decision.intent.is_empty() {
-        lines.push(format!("margin to the runner-up {:.2}", decision.margin));
+        let needs = match decision.ambiguity_margin {
+            margin if margin > 0.0 => format!(" (ambiguous below {margin:.2})"),
+            _ => String::new(),
+        };
+        lines.push(format!("margin to the runner-up {:.2}{needs}", decision.margin));
+    }
+    lines.extend(decision.guards.iter().map(guard));
+    if let Some(WeightsView { lexical, semantic, own }) = decision.weights {
+        lines.push(format!("weights: words {lexical:.2}, meaning {semantic:.2}, the collection's own blend {own:.2}"));
     }
     if !decision.collections.is_empty() {
         lines.push(format!("searched {} for {} passages", decision.collections.join(", "), decision.k));
@@ -43,6 +52,12 @@ fn details(decision: &DecisionView) -> Vec<String> {
         lines.push(format!("policy {}", decision.policy_version));
     }
     lines
+}
+
+fn guard(guard: &GuardView) -> String {
+    let GuardView { name, matched, because } = guard;
+    let outcome = if *matched { "matched" } else { "did not match" };
+    super::single_line(&format!("guard {name} {outcome}: {because}"))
 }
 
 /// A probability as a bar.
@@ -83,6 +98,28 @@ mod tests {
         for part in ["factual 0.20", "rule INTENT", "searched docs for 8 passages"] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn guards_weights_and_notes_are_told() {
+        let guard = |name: &str, matched| GuardView { name: name.into(), matched, because: "an identifier".into() };
+        let told = DecisionView {
+            guards: vec![guard("codes", false), guard("names", true)],
+            weights: Some(WeightsView { lexical: 0.5, semantic: 0.2, own: 0.3 }),
+            ambiguity_margin: 0.1,
+            notes: vec!["filter has no effect: the reply road searches nothing".into()],
+            ..sample()
+        };
+        let text = decision(Style::PLAIN, &told, true);
+        for part in [
+            "guard codes did not match: an identifier",
+            "guard names matched: an identifier",
+            "words 0.50, meaning 0.20, the collection's own blend 0.30",
+            "(ambiguous below 0.10)",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(decision(Style::PLAIN, &told, false).contains("filter has no effect"));
     }
 
     #[test]

@@ -31,7 +31,13 @@ pub fn source(style: Style, number: u32, hit: &Hit) -> String {
         (Some(_), Some(_)) => format!("{:.3}  {}", hit.score, legs(&hit.legs)),
         _ => legs(&hit.legs),
     };
-    format!("{head}\n      {place}  {}\n", style.faint(&found))
+    let twins: Vec<String> =
+        hit.also_in.iter().map(|twin| format!("{}/{}", twin.collection, twin.document_id)).collect();
+    let twins = match twins.as_slice() {
+        [] => String::new(),
+        twins => style.faint(&super::single_line(&format!("  also in {}", twins.join(", ")))),
+    };
+    format!("{head}\n      {place}  {}{twins}\n", style.faint(&found))
 }
 
 /// The ranks and scores of the legs that found a passage.
@@ -68,7 +74,7 @@ pub fn terms(terms: &[TermView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::LegView;
+    use crate::view::{LegView, TwinView};
 
     #[test]
     fn headings_and_rules_of_tables_are_left_out() {
@@ -98,6 +104,9 @@ mod tests {
         let text = hit(Style::PLAIN, 1, &sample, 80);
         let expected = "  [1] Guide\n      docs/guide.md:120-480  semantic #4 (0.61)\n      How it begins.\n";
         assert_eq!(text, expected);
+        let twin = TwinView { collection: "help".into(), document_id: "guide.md".into(), ..TwinView::default() };
+        let copied = Hit { also_in: vec![twin], ..sample.clone() };
+        assert!(source(Style::PLAIN, 1, &copied).contains("also in help/guide.md"));
         assert_eq!(shares(&sample.legs), "semantic gives 0.540 (normalised 0.900)");
     }
 }

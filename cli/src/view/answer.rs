@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_stream_adds_up_to_one_document_with_the_names_of_the_contract() {
         let hit = WireHit { document_id: "d".into(), ..WireHit::default() };
-        let passage = Passage { number: 1, collection: "docs".into(), hit: Some(hit) };
+        let passage = Passage { number: 1, collection: "docs".into(), hit: Some(hit), also_in: Vec::new() };
         let decision = Decision { road: Road::Hybrid.into(), intent: "how_to".into(), ..Decision::default() };
         let citation =
             Citation { passage_number: 1, answer_start: 0, answer_end: 5, quote: "Hello".into(), support: 1 };

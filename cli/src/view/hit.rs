@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use trivium_proto::{
     retriever::v1::{Hit as WireHit, Leg, LegScore, TermScore},
-    router::v1::Passage,
+    router::v1::{Passage, PassageTwin},
 };
 
 use crate::metadata;
@@ -48,6 +48,28 @@ pub struct Hit {
     pub terms: Vec<TermView>,
     /// The document's metadata.
     pub metadata: Map<String, Value>,
+    /// The same passage in other collections that were searched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also_in: Vec<TwinView>,
+}
+
+/// A passage that says the same as another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TwinView {
+    /// The collection.
+    pub collection: String,
+    /// The document.
+    pub document_id: String,
+    /// The chunk.
+    pub chunk_id: String,
+    /// Where the document lives.
+    pub uri: String,
+}
+
+impl From<PassageTwin> for TwinView {
+    fn from(twin: PassageTwin) -> Self {
+        Self { collection: twin.collection, document_id: twin.document_id, chunk_id: twin.chunk_id, uri: twin.uri }
+    }
 }
 
 /// What one term of the query gave to a lexical score.
@@ -127,6 +149,7 @@ impl From<WireHit> for Hit {
             text: hit.text,
             uri: hit.uri,
             score: hit.score,
+            also_in: Vec::new(),
         }
     }
 }
@@ -134,6 +157,7 @@ impl From<WireHit> for Hit {
 impl From<Passage> for Hit {
     fn from(passage: Passage) -> Self {
         let hit = passage.hit.unwrap_or_default();
-        Self { number: Some(passage.number), collection: Some(passage.collection), ..Self::from(hit) }
+        let also_in = passage.also_in.into_iter().map(TwinView::from).collect();
+        Self { number: Some(passage.number), collection: Some(passage.collection), also_in, ..Self::from(hit) }
     }
 }

@@ -225,6 +225,10 @@ pub struct LegWeights {
     /// Weight of the semantic leg, 0 or more.
     #[prost(double, tag = "2")]
     pub semantic: f64,
+    /// Weight of the collection's own blend of both legs, 0 or more: it goes to the legs in the proportion that the collection
+    /// uses when nothing is asked for. 0 in a response.
+    #[prost(double, tag = "3")]
+    pub own: f64,
 }
 /// ReciprocalRankFusion adds weight / (k + rank) over the legs.
 #[allow(clippy::all)]

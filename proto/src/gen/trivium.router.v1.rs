@@ -36,6 +36,33 @@ pub struct Decision {
     /// Digest of the policy that decided: the first 16 hexadecimal digits of its SHA-256.
     #[prost(string, tag = "11")]
     pub policy_version: ::prost::alloc::string::String,
+    /// The guards of the policy that were looked at, in its order. The last one matched when the reason is GUARD; the others did not.
+    #[prost(message, repeated, tag = "12")]
+    pub guards: ::prost::alloc::vec::Vec<GuardCheck>,
+    /// What each leg counts in the fusion, for the hybrid road; the three add up to 1 unless a caller or the policy named others.
+    /// Unset means the collection's own blend.
+    #[prost(message, optional, tag = "13")]
+    pub weights: ::core::option::Option<super::super::retriever::v1::LegWeights>,
+    /// The margin below which the policy takes two intents for equally likely, 0 to 1. 0 when no intent was looked at.
+    #[prost(double, tag = "14")]
+    pub ambiguity_margin: f64,
+    /// Wishes of the caller that this road has no use for, in words. Empty when each was used.
+    #[prost(string, repeated, tag = "15")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// GuardCheck says how one guard rule of the policy went.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GuardCheck {
+    /// The guard's name in the policy.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether all its conditions held.
+    #[prost(bool, tag = "2")]
+    pub matched: bool,
+    /// The conditions that held, or the first that did not, in words; never text of the query.
+    #[prost(string, tag = "3")]
+    pub because: ::prost::alloc::string::String,
 }
 /// Passage is one passage behind an answer.
 #[allow(clippy::all)]
@@ -50,6 +77,26 @@ pub struct Passage {
     /// What was found, with each leg's rank, score and share.
     #[prost(message, optional, tag = "3")]
     pub hit: ::core::option::Option<super::super::retriever::v1::Hit>,
+    /// The same text, or the same place of the same source, in other collections that were searched.
+    #[prost(message, repeated, tag = "4")]
+    pub also_in: ::prost::alloc::vec::Vec<PassageTwin>,
+}
+/// PassageTwin is a passage that was left out because another one says the same.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PassageTwin {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub collection: ::prost::alloc::string::String,
+    /// The document.
+    #[prost(string, tag = "2")]
+    pub document_id: ::prost::alloc::string::String,
+    /// The chunk.
+    #[prost(string, tag = "3")]
+    pub chunk_id: ::prost::alloc::string::String,
+    /// Where the document lives.
+    #[prost(string, tag = "4")]
+    pub uri: ::prost::alloc::string::String,
 }
 /// ModelUse names a model that took part, and its part.
 #[allow(clippy::all)]
@@ -139,6 +186,10 @@ pub enum DecisionReason {
     UnmappedIntent = 4,
     /// The caller chose.
     Caller = 5,
+    /// A guard of the policy matched, before the model was asked.
+    Guard = 6,
+    /// Two or more intents were closer than the policy's margin: their roads were put together.
+    Ambiguous = 7,
 }
 impl DecisionReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -153,6 +204,8 @@ impl DecisionReason {
             Self::OutOfScope => "DECISION_REASON_OUT_OF_SCOPE",
             Self::UnmappedIntent => "DECISION_REASON_UNMAPPED_INTENT",
             Self::Caller => "DECISION_REASON_CALLER",
+            Self::Guard => "DECISION_REASON_GUARD",
+            Self::Ambiguous => "DECISION_REASON_AMBIGUOUS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -164,6 +217,8 @@ impl DecisionReason {
             "DECISION_REASON_OUT_OF_SCOPE" => Some(Self::OutOfScope),
             "DECISION_REASON_UNMAPPED_INTENT" => Some(Self::UnmappedIntent),
             "DECISION_REASON_CALLER" => Some(Self::Caller),
+            "DECISION_REASON_GUARD" => Some(Self::Guard),
+            "DECISION_REASON_AMBIGUOUS" => Some(Self::Ambiguous),
             _ => None,
         }
     }
@@ -242,6 +297,24 @@ pub struct CheckLabelsResponse {
     /// Digest of the policy.
     #[prost(string, tag = "3")]
     pub policy_version: ::prost::alloc::string::String,
+}
+/// GetPolicyRequest asks for the policy that serves.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyRequest {}
+/// GetPolicyResponse holds the policy that serves.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetPolicyResponse {
+    /// Digest of the policy: the first 16 hexadecimal digits of its SHA-256.
+    #[prost(string, tag = "1")]
+    pub policy_version: ::prost::alloc::string::String,
+    /// The policy, as it was read.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+    /// The collections that are searched where the text names none.
+    #[prost(string, repeated, tag = "3")]
+    pub default_collections: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// RouteRequest asks for a decision.
 #[allow(clippy::all)]
@@ -720,6 +793,31 @@ pub mod router_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// GetPolicy gives the policy that serves.
+        pub async fn get_policy(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPolicyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.router.v1.RouterService/GetPolicy",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("trivium.router.v1.RouterService", "GetPolicy"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -773,6 +871,14 @@ pub mod router_service_server {
             request: tonic::Request<super::SubmitFeedbackRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SubmitFeedbackResponse>,
+            tonic::Status,
+        >;
+        /// GetPolicy gives the policy that serves.
+        async fn get_policy(
+            &self,
+            request: tonic::Request<super::GetPolicyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetPolicyResponse>,
             tonic::Status,
         >;
     }
@@ -1062,6 +1168,51 @@ pub mod router_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SubmitFeedbackSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.router.v1.RouterService/GetPolicy" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetPolicySvc<T: RouterService>(pub Arc<T>);
+                    impl<
+                        T: RouterService,
+                    > tonic::server::UnaryService<super::GetPolicyRequest>
+                    for GetPolicySvc<T> {
+                        type Response = super::GetPolicyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetPolicyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RouterService>::get_policy(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetPolicySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -19,13 +19,15 @@ const MAX_K: u32 = 1_000;
 const MAX_VECTORS: usize = 16;
 
 /// Checks a request and fills its defaults in.
-pub(super) fn query(request: proto::SearchRequest) -> Result<SearchQuery, Error> {
+///
+/// `blend` is the collection's own: what the legs count as far as the request does not say.
+pub(super) fn query(request: proto::SearchRequest, blend: [Weight; 2]) -> Result<SearchQuery, Error> {
     validate::query("query", &request.query)?;
     validate::request_id(&request.request_id)?;
     let vectors = u32::try_from(request.vectors.len()).unwrap_or(u32::MAX);
     validate::in_range("vectors", vectors, 0..=MAX_VECTORS as u32)?;
     let k = request.k.unwrap_or(DEFAULT_K);
-    let (fusion, weights) = fusion(request.fusion.unwrap_or_default())?;
+    let (fusion, weights) = fusion(request.fusion.unwrap_or_default(), blend)?;
     Ok(SearchQuery {
         text: request.query,
         vectors: request.vectors.into_iter().map(given_vector).collect(),
@@ -74,7 +76,7 @@ pub(super) fn used_fusion(query: &SearchQuery) -> Option<proto::Fusion> {
         }
     };
     let [lexical, semantic] = query.weights.map(Weight::get);
-    let weights = Some(proto::LegWeights { lexical, semantic });
+    let weights = Some(proto::LegWeights { lexical, semantic, own: 0.0 });
     (query.legs == Legs::Both).then_some(proto::Fusion { weights, method: Some(method) })
 }
 
@@ -91,7 +93,7 @@ fn legs(given: &[i32]) -> Result<Legs, Error> {
     Ok(one.map_or(Legs::Both, Legs::One))
 }
 
-fn fusion(given: proto::Fusion) -> Result<(Fusion, [Weight; 2]), Error> {
+fn fusion(given: proto::Fusion, blend: [Weight; 2]) -> Result<(Fusion, [Weight; 2]), Error> {
     let fusion = match given.method {
         None => Fusion::default(),
         Some(proto::fusion::Method::ReciprocalRank(method)) => Fusion::ReciprocalRank { k: rank_constant(method.k)? },
@@ -100,8 +102,8 @@ fn fusion(given: proto::Fusion) -> Result<(Fusion, [Weight; 2]), Error> {
         }
     };
     let weights = match given.weights {
-        Some(weights) => checked_weights(weights.lexical, weights.semantic)?,
-        None => Weights::hybrid_default(),
+        Some(weights) => resolved_weights(weights, blend)?,
+        None => blend,
     };
     Ok((fusion, weights))
 }
@@ -124,11 +126,17 @@ fn normalisation(number: i32) -> Result<Normalisation, Error> {
     }
 }
 
-fn checked_weights(lexical: f64, semantic: f64) -> Result<[Weight; 2], Error> {
+/// What each leg counts, once the collection's own blend has taken its part: `lexical * (1, 0) + semantic * (0, 1) +
+/// own * blend`, scaled to a sum of 1.
+fn resolved_weights(asked: proto::LegWeights, blend: [Weight; 2]) -> Result<[Weight; 2], Error> {
+    let proto::LegWeights { lexical, semantic, own } = asked;
     let field = "fusion.weights";
     let refused =
         |problem: String| Error::new(Reason::FieldOutOfRange, format!("{field}: {problem}")).with_field(field);
-    let weights = Weights::new([lexical, semantic]).map_err(|error| refused(error.to_string()))?;
+    let parts = Weights::new([lexical, semantic, own]).map_err(|error| refused(error.to_string()))?;
+    let [lexical, semantic, own] = [0, 1, 2].map(|part| parts.as_slice()[part].get());
+    let legs = [lexical, semantic].into_iter().zip(blend).map(|(weight, own_share)| weight + own * own_share.get());
+    let weights = Weights::new(legs).map_err(|error| refused(error.to_string()))?;
     <[Weight; 2]>::try_from(weights.as_slice()).map_err(|_| refused("two weights are needed".to_owned()))
 }
 
@@ -219,9 +227,30 @@ mod tests {
 
     #[test]
     fn defaults_are_filled_in() {
-        let query = query(request()).unwrap();
+        let query = query(request(), Weights::hybrid_default()).unwrap();
         assert_eq!((query.k, query.legs, query.fusion), (10, Legs::Both, Fusion::default()));
         assert_eq!(used_fusion(&query).unwrap().weights.map(|weights| weights.lexical + weights.semantic), Some(1.0));
+    }
+
+    #[test]
+    fn the_collections_own_blend_fills_what_is_not_asked_for() {
+        let blend = <[Weight; 2]>::try_from(Weights::new([0.25, 0.75]).unwrap().as_slice()).unwrap();
+        let table = [
+            ([0.0, 0.0, 1.0], [0.25, 0.75]),
+            ([0.0, 0.0, 7.0], [0.25, 0.75]),
+            ([1.0, 0.0, 0.0], [1.0, 0.0]),
+            ([0.5, 0.0, 0.5], [0.625, 0.375]),
+            ([0.5, 0.25, 0.25], [0.5625, 0.4375]),
+            ([2.0, 1.0, 1.0], [0.5625, 0.4375]),
+        ];
+        for ([lexical, semantic, own], expected) in table {
+            let found = resolved_weights(proto::LegWeights { lexical, semantic, own }, blend).unwrap();
+            assert_eq!(found.map(Weight::get), expected, "{lexical} {semantic} {own}");
+        }
+        let nothing_asked = fusion(proto::Fusion::default(), blend).unwrap();
+        assert_eq!(nothing_asked.1, blend);
+        let negative = proto::LegWeights { lexical: 1.0, semantic: 0.0, own: -1.0 };
+        assert_eq!(resolved_weights(negative, blend).unwrap_err().field(), Some("fusion.weights"));
     }
 
     #[test]
@@ -235,7 +264,7 @@ mod tests {
     #[test]
     fn bad_requests_name_their_field() {
         let weights = |lexical, semantic| {
-            Some(proto::Fusion { weights: Some(proto::LegWeights { lexical, semantic }), method: None })
+            Some(proto::Fusion { weights: Some(proto::LegWeights { lexical, semantic, own: 0.0 }), method: None })
         };
         let method = |method| Some(proto::Fusion { weights: None, method: Some(method) });
         let cases = [
@@ -265,7 +294,7 @@ mod tests {
             (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::FieldMissing, "as_of"),
         ];
         for (request, reason, field) in cases {
-            let error = query(request).unwrap_err();
+            let error = query(request, Weights::hybrid_default()).unwrap_err();
             assert_eq!((error.reason(), error.field()), (reason, Some(field)), "{error}");
         }
     }

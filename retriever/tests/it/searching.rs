@@ -78,7 +78,7 @@ async fn fused_scores_are_the_sum_of_their_shares() {
 async fn the_weights_decide_which_leg_leads() {
     let mut running = library().await;
     for (lexical, semantic, leg) in [(1.0, 0.0, Leg::Lexical), (0.0, 1.0, Leg::Semantic)] {
-        let fusion = Some(Fusion { method: None, weights: Some(LegWeights { lexical, semantic }) });
+        let fusion = Some(Fusion { method: None, weights: Some(LegWeights { lexical, semantic, own: 0.0 }) });
         let fused = running.search(SearchRequest { fusion, k: Some(1), ..search("cats sleep") }).await.unwrap();
         let alone =
             running.search(SearchRequest { legs: vec![leg.into()], k: Some(1), ..search("cats sleep") }).await.unwrap();

@@ -15,7 +15,7 @@ use super::{Past, Witness, compare, draft::sha256};
 use crate::{
     decision::decision,
     execute::{answer, fold},
-    policy::{Overrides, Policy, decide},
+    policy::{Opening, Overrides, Policy, open},
     request::Query,
     service::Service,
 };
@@ -45,7 +45,7 @@ pub(crate) async fn replay(
     if let Some(policy) = replay.policy(&recorded, &record).await? {
         replay.look_for_models(&query, &record).await?;
         match AuditCall::try_from(record.call) {
-            Ok(AuditCall::Route) => replay.decide(&policy, &recorded, record.intent.clone()),
+            Ok(AuditCall::Route) => replay.decide(&policy, &query, &recorded, record.intent.clone()),
             _ => replay.run(policy, query, filter, &record, &recorded).await?,
         }
     }
@@ -161,9 +161,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Decides again, from what the intent model said.
-    fn decide(&mut self, policy: &Policy, recorded: &Decision, intent: Option<Intent>) {
-        let plan = decide(policy, &intent.clone().unwrap_or_default(), &Overrides::default());
+    /// Decides again, from the query and what the intent model said.
+    fn decide(&mut self, policy: &Policy, query: &str, recorded: &Decision, intent: Option<Intent>) {
+        let wishes = Overrides::default();
+        let (plan, intent) = match open(policy, query, None, &wishes) {
+            Opening::Settled(plan) => (*plan, None),
+            Opening::Open(open) => (open.decide(policy, &intent.clone().unwrap_or_default(), &wishes), intent),
+        };
         let replayed = decision(policy, &plan, intent);
         self.response.differences.extend(compare::decisions(recorded, &replayed));
         self.response.decision = Some(replayed);

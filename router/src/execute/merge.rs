@@ -7,27 +7,33 @@
 //! together first, each over all collections, and then fused in the way that
 //! the retriever fused them. Cosines of different embedders are no more
 //! comparable than fused scores are, so each embedder is a leg of its own.
+//!
+//! Each collection may weigh its legs in its own way. One ranking needs one pair of weights, and takes their mean.
+
+mod twins;
 
 use trivium_proto::{
     model::v1::ModelRef,
-    retriever::v1::{Fusion as FusionMessage, Hit, Leg, LegScore, SearchResponse},
+    retriever::v1::{Fusion as FusionMessage, Hit, Leg, LegScore, LegWeights, SearchResponse},
     router::v1::Passage,
 };
 use trivium_ranking::fusion::{self, Fused, Fusion, Ranking, Scored, Weights};
 
+use self::twins::Kept;
 use crate::request::fusion_method;
 
-/// The best `k` hits of all collections, numbered from 1.
+/// The best `k` hits of all collections, numbered from 1. Of those that say the same the best one is kept.
 pub(super) fn merge(mut found: Vec<(String, SearchResponse)>, k: usize) -> Vec<Passage> {
-    let hits = match found.as_mut_slice() {
+    let kept = match found.as_mut_slice() {
         [(collection, response)] => {
-            let hits = std::mem::take(&mut response.hits);
-            hits.into_iter().map(|hit| (collection.clone(), hit)).collect()
+            let whole = |hit| Kept { collection: collection.clone(), hit, also_in: Vec::new() };
+            std::mem::take(&mut response.hits).into_iter().map(whole).collect()
         }
-        _ => fuse(found),
+        _ => twins::collapse(fuse(found)),
     };
-    let numbered = hits.into_iter().take(k).zip(1..);
-    numbered.map(|((collection, hit), number)| Passage { number, collection, hit: Some(hit) }).collect()
+    let numbered = kept.into_iter().take(k).zip(1..);
+    let passage = |(Kept { collection, hit, also_in }, number)| Passage { number, collection, hit: Some(hit), also_in };
+    numbered.map(passage).collect()
 }
 
 /// A hit and where it comes from.
@@ -45,7 +51,7 @@ enum CommonLeg {
 }
 
 fn fuse(found: Vec<(String, SearchResponse)>) -> Vec<(String, Hit)> {
-    let method = found.iter().find_map(|(_, response)| response.fusion);
+    let method = common_fusion(&found);
     let candidates: Vec<Candidate> = found
         .into_iter()
         .flat_map(|(collection, response)| {
@@ -69,6 +75,23 @@ fn fuse(found: Vec<(String, SearchResponse)>) -> Vec<(String, Hit)> {
             Some((candidate.collection, placed(candidate.hit, &place, &names, is_fused)))
         })
         .collect()
+}
+
+/// The fusion of all collections together: the method of the first, and the mean of their weights.
+fn common_fusion(found: &[(String, SearchResponse)]) -> Option<FusionMessage> {
+    let fusions = || found.iter().filter_map(|(_, response)| response.fusion);
+    let shares = || {
+        fusions().filter_map(|fusion| fusion.weights).filter_map(|weights| {
+            let total = weights.lexical + weights.semantic;
+            (total > 0.0).then(|| weights.lexical / total)
+        })
+    };
+    let (sum, count) = shares().fold((0.0, 0_u32), |(sum, count), share| (sum + share, count + 1));
+    let weights = (count > 0).then(|| {
+        let lexical = sum / f64::from(count);
+        LegWeights { lexical, semantic: 1.0 - lexical, own: 0.0 }
+    });
+    fusions().next().map(|first| FusionMessage { weights, ..first })
 }
 
 /// The legs that some hit has a score of, lexical first.
@@ -144,7 +167,8 @@ fn placed(mut hit: Hit, place: &Fused<usize>, names: &[CommonLeg], is_fused: boo
 
 #[cfg(test)]
 mod tests {
-    use trivium_proto::retriever::v1::{ConvexFusion, LegWeights, Normalisation, fusion::Method};
+    use proptest::prelude::*;
+    use trivium_proto::retriever::v1::{ConvexFusion, Normalisation, fusion::Method};
 
     use super::*;
 
@@ -168,7 +192,7 @@ mod tests {
     fn found(collection: &str, embedder: &str, hits: Vec<Hit>) -> (String, SearchResponse) {
         let embedder = (!embedder.is_empty()).then(|| ModelRef { name: embedder.to_owned(), version: "1".to_owned() });
         let max = ConvexFusion { normalisation: Normalisation::Max.into() };
-        let weights = Some(LegWeights { lexical: 1.0, semantic: 1.0 });
+        let weights = Some(LegWeights { lexical: 1.0, semantic: 1.0, own: 0.0 });
         let fusion = Some(FusionMessage { method: Some(Method::Convex(max)), weights });
         (collection.to_owned(), SearchResponse { hits, embedder, fusion, ..SearchResponse::default() })
     }
@@ -238,12 +262,66 @@ mod tests {
     #[test]
     fn a_leg_of_zero_weight_still_orders_what_it_alone_found() {
         let silent = |(name, mut response): (String, SearchResponse)| {
-            let weights = LegWeights { lexical: 1.0, semantic: 0.0 };
+            let weights = LegWeights { lexical: 1.0, semantic: 0.0, own: 0.0 };
             response.fusion = Some(FusionMessage { method: None, weights: Some(weights) });
             (name, response)
         };
         let a = silent(found("a", "minilm", vec![hit("x", None, Some(0.2))]));
         let b = silent(found("b", "minilm", vec![hit("z", None, Some(0.3))]));
         assert_eq!(ids(&merge(vec![a, b], 10)), ["1:b/z", "2:a/x"]);
+    }
+
+    #[test]
+    fn collections_that_weigh_their_legs_differently_meet_in_the_middle() {
+        let weighing = |lexical: f64, (name, mut response): (String, SearchResponse)| {
+            let weights = LegWeights { lexical, semantic: 1.0 - lexical, own: 0.0 };
+            response.fusion = response.fusion.map(|fusion| FusionMessage { weights: Some(weights), ..fusion });
+            (name, response)
+        };
+        let a = weighing(0.25, found("a", "minilm", vec![hit("x", Some(8.0), Some(0.4))]));
+        let b = weighing(0.75, found("b", "minilm", vec![hit("z", Some(2.0), Some(0.8))]));
+        let passages = merge(vec![a, b], 10);
+        // x: 8/8 and 0.4/0.8; z: 2/8 and 0.8/0.8; each halved.
+        let scores: Vec<f64> = passages.iter().map(|passage| passage.hit.as_ref().expect("a hit").score).collect();
+        assert_eq!(scores, [0.75, 0.625]);
+    }
+
+    #[test]
+    fn a_copy_gives_its_place_to_the_next_one() {
+        let text = |text: &str, hit: Hit| Hit { text: text.to_owned(), ..hit };
+        let a = found("a", "", vec![text("same", hit("x", Some(9.0), None)), text("third", hit("w", Some(1.0), None))]);
+        let b = found("b", "", vec![text("same", hit("y", Some(4.0), None)), text("next", hit("z", Some(2.0), None))]);
+        let passages = merge(vec![a, b], 2);
+        assert_eq!(ids(&passages), ["1:a/x", "2:b/z"]);
+        let twins: Vec<_> =
+            passages[0].also_in.iter().map(|twin| (twin.collection.as_str(), twin.chunk_id.as_str())).collect();
+        assert_eq!(twins, [("b", "y")]);
+        assert!(passages[1].also_in.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_the_collections_does_not_matter(
+            scores in prop::collection::hash_set((0_u32..10_000, 0_u32..10_000), 2..20),
+            cut in 1_usize..19,
+        ) {
+            let hits: Vec<Hit> = scores
+                .iter()
+                .enumerate()
+                .map(|(number, (lexical, semantic))| {
+                    let hit = hit(&number.to_string(), Some(f64::from(*lexical)), Some(f64::from(*semantic) / 1e4));
+                    Hit { text: format!("text {number}"), ..hit }
+                })
+                .collect();
+            let (left, right) = hits.split_at(cut.min(hits.len()));
+            let (a, b) = (found("a", "minilm", left.to_vec()), found("b", "minilm", right.to_vec()));
+            let score = |passage: &Passage| passage.hit.as_ref().expect("every passage has its hit").score;
+            let there = merge(vec![a.clone(), b.clone()], hits.len());
+            let back = merge(vec![b, a], hits.len());
+            prop_assert_eq!(there.len(), hits.len());
+            prop_assert!(there.windows(2).all(|pair| score(&pair[0]) >= score(&pair[1])));
+            let scores = |passages: &[Passage]| passages.iter().map(score).collect::<Vec<_>>();
+            prop_assert_eq!(scores(&there), scores(&back));
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! From the form of a policy file to a policy, or to the first thing wrong in it.
 
+mod guards;
+mod values;
+
 use std::ops::Range;
 
 use toml::Spanned;
-use trivium_ranking::fusion::{Fusion, RankConstant};
 
 use super::{
-    DEFAULT_K, DEFAULT_THRESHOLD, Direct, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Mapped, Policy,
-    PolicyError, Position, Retrieval, Rule, Settings, Step, digest,
-    file::{File, FusionTable, Head, MethodName, RoadName, Section},
+    Ambiguous, DEFAULT_K, DEFAULT_MARGIN, DEFAULT_THRESHOLD, Direct, FusionChoice, Legs, Mapped, Policy, PolicyError,
+    Position, Rule,
+    ambiguous::{Changes, Resolution},
+    digest,
+    file::{self, File, Head, RoadName, Section},
+    step::{Action, Place, Settings},
 };
 
 /// The version of the format that this code reads.
@@ -35,8 +40,9 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         return checker.refuse(head.version.span(), why);
     }
     let file: File = checker.read()?;
+    let whole = |name: &String| Place { collection: name.clone(), filter: None };
     let built_in = Settings {
-        collections: collections.to_vec(),
+        collections: collections.iter().map(whole).collect(),
         k: DEFAULT_K,
         fusion: FusionChoice::default(),
         generator: None,
@@ -44,22 +50,28 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
     };
     let settings = checker.settings(&file.default, &built_in)?;
     let default = checker.default_rule(&file.default, &settings)?;
-    let out_of_scope = match &file.out_of_scope {
-        Some(section) => checker.rule(section.get_ref(), &section.span(), &settings)?,
-        None => Rule { step: default.step.clone(), threshold: None },
+    let otherwise = |section: &Option<Spanned<Section>>| match section {
+        Some(section) => checker.rule(section.get_ref(), &section.span(), &settings),
+        None => Ok(Rule { action: default.action.clone(), threshold: None }),
     };
+    let low_confidence = checker.without_threshold(&file.low_confidence, "low_confidence", otherwise)?;
+    let out_of_scope = otherwise(&file.out_of_scope)?;
+    let guards = checker.guards(file.guards, &settings)?;
+    let ambiguous = checker.ambiguous(file.ambiguous, &settings)?;
     let mut intents = std::collections::BTreeMap::new();
     for (name, section) in &file.intents {
         let rule = checker.rule(section, &name.span(), &settings)?;
         intents.insert(name.get_ref().clone(), Mapped { rule, at: checker.position(&name.span()) });
     }
-    let threshold = default.threshold.unwrap_or(DEFAULT_THRESHOLD);
     Ok(Policy {
-        version: digest(text),
         text: text.to_owned(),
+        version: digest(text),
         settings,
-        threshold,
-        default: default.step,
+        threshold: default.threshold.unwrap_or(DEFAULT_THRESHOLD),
+        default: default.action,
+        guards,
+        ambiguous,
+        low_confidence: low_confidence.action,
         out_of_scope,
         intents,
     })
@@ -91,7 +103,7 @@ impl Checker<'_> {
     fn default_rule(&self, section: &Section, settings: &Settings) -> Result<Rule, PolicyError> {
         let road = section.route.as_ref().map(|road| *road.get_ref()).unwrap_or(RoadName::Hybrid);
         let span = section.route.as_ref().map(Spanned::span).unwrap_or_default();
-        Ok(Rule { step: self.step(road, &span, section, settings.clone())?, threshold: self.threshold(section)? })
+        Ok(Rule { action: self.action(road, &span, section, settings.clone())?, threshold: self.threshold(section)? })
     }
 
     fn rule(&self, section: &Section, span: &Range<usize>, defaults: &Settings) -> Result<Rule, PolicyError> {
@@ -100,34 +112,70 @@ impl Checker<'_> {
         };
         self.refuse_idle_keys(*road.get_ref(), section)?;
         let settings = self.settings(section, defaults)?;
-        let step = self.step(*road.get_ref(), &road.span(), section, settings)?;
-        Ok(Rule { step, threshold: self.threshold(section)? })
+        let action = self.action(*road.get_ref(), &road.span(), section, settings)?;
+        Ok(Rule { action, threshold: self.threshold(section)? })
     }
 
-    fn step(
+    /// A rule that comes after the threshold was looked at, and can have none of its own.
+    fn without_threshold(
+        &self,
+        section: &Option<Spanned<Section>>,
+        name: &str,
+        rule: impl FnOnce(&Option<Spanned<Section>>) -> Result<Rule, PolicyError>,
+    ) -> Result<Rule, PolicyError> {
+        match section.as_ref().and_then(|section| section.get_ref().threshold.as_ref()) {
+            Some(value) => self.refuse(value.span(), format!("`threshold` has no effect in [{name}]; remove it")),
+            None => rule(section),
+        }
+    }
+
+    fn ambiguous(&self, section: Option<file::Ambiguous>, defaults: &Settings) -> Result<Ambiguous, PolicyError> {
+        let Some(section) = section else {
+            return Ok(Ambiguous { margin: DEFAULT_MARGIN, action: Resolution::Blend(Changes::default()) });
+        };
+        let (margin, section) = section.split();
+        let margin = match margin {
+            Some(value) if !(0.0..=1.0).contains(value.get_ref()) => {
+                return self.refuse(value.span(), format!("`margin` is {}; it must be 0 to 1", value.get_ref()));
+            }
+            Some(value) => value.into_inner(),
+            None => DEFAULT_MARGIN,
+        };
+        let action = match (&section.route, &section.reply, &section.filter) {
+            (Some(road), ..) => Resolution::Take(self.rule(&section, &road.span(), defaults)?.action),
+            (None, Some(reply), _) => return self.refuse(reply.span(), "`reply` needs route = \"reply\" beside it"),
+            (None, None, Some(filter)) if section.collections.is_none() => {
+                return self.refuse(filter.span(), "`filter` needs `collections` beside it");
+            }
+            (None, None, _) => Resolution::Blend(self.changes(&section, defaults)?),
+        };
+        Ok(Ambiguous { margin, action })
+    }
+
+    fn action(
         &self,
         road: RoadName,
         span: &Range<usize>,
         section: &Section,
         settings: Settings,
-    ) -> Result<Step, PolicyError> {
+    ) -> Result<Action, PolicyError> {
         let reply = self.reply(section)?;
         let legs = match road {
             RoadName::Lexical => Legs::Lexical,
             RoadName::Semantic => Legs::Semantic,
             RoadName::Hybrid => Legs::Hybrid,
             RoadName::Direct => {
-                return Ok(Step::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply }));
+                return Ok(Action::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply }));
             }
             RoadName::Reply => {
                 return match reply {
-                    Some(text) => Ok(Step::Reply(text)),
+                    Some(text) => Ok(Action::Reply(text)),
                     None => self.refuse(span.clone(), "the reply road needs its text, `reply`"),
                 };
             }
         };
         match &section.reply {
-            None => Ok(Step::Retrieve(Retrieval { legs, settings })),
+            None => Ok(Action::Retrieve(legs, settings)),
             Some(text) => {
                 self.refuse(text.span(), format!("`reply` has no effect on the {} road; remove it", legs.road()))
             }
@@ -141,6 +189,7 @@ impl Checker<'_> {
         let keys = [
             ("collections", section.collections.as_ref().map(Spanned::span), searches),
             ("k", section.k.as_ref().map(Spanned::span), searches),
+            ("filter", section.filter.as_ref().map(Spanned::span), searches),
             ("fusion", section.fusion.as_ref().map(Spanned::span), road == RoadName::Hybrid),
             ("generator", section.generator.as_ref().map(Spanned::span), generates),
             ("prompt", section.prompt.as_ref().map(Spanned::span), generates),
@@ -153,115 +202,13 @@ impl Checker<'_> {
         }
         Ok(())
     }
-
-    fn settings(&self, section: &Section, defaults: &Settings) -> Result<Settings, PolicyError> {
-        let mut settings = defaults.clone();
-        if let Some(names) = &section.collections {
-            settings.collections = self.collections(names)?;
-        }
-        if let Some(k) = &section.k {
-            settings.k = self.k(k)?;
-        }
-        if let Some(table) = &section.fusion {
-            settings.fusion = self.fusion(table.get_ref())?;
-        }
-        if let Some(name) = &section.generator {
-            settings.generator = Some(self.name("generator", name)?);
-        }
-        if let Some(name) = &section.prompt {
-            settings.prompt = Some(self.name("prompt", name)?);
-        }
-        Ok(settings)
-    }
-
-    /// A name of the model host's, which alone knows what it stands for.
-    fn name(&self, key: &str, name: &Spanned<String>) -> Result<String, PolicyError> {
-        match name.get_ref() {
-            blank if blank.trim().is_empty() => self.refuse(name.span(), format!("`{key}` is empty")),
-            name => Ok(name.clone()),
-        }
-    }
-
-    fn collections(&self, names: &Spanned<Vec<String>>) -> Result<Vec<String>, PolicyError> {
-        let list = names.get_ref();
-        if list.is_empty() || list.len() > MAX_COLLECTIONS {
-            let why = format!("`collections` names {}; it must name 1 to {MAX_COLLECTIONS}", list.len());
-            return self.refuse(names.span(), why);
-        }
-        for (index, name) in list.iter().enumerate() {
-            if !is_collection_name(name) {
-                let why = format!(
-                    "{name:?} is no name of a collection: 1 to 63 lower-case letters, digits, \"-\" and \"_\", beginning with a letter or digit"
-                );
-                return self.refuse(names.span(), why);
-            }
-            if list[..index].contains(name) {
-                return self.refuse(names.span(), format!("the collection {name:?} is named twice"));
-            }
-        }
-        Ok(list.clone())
-    }
-
-    fn k(&self, k: &Spanned<i64>) -> Result<u32, PolicyError> {
-        let value = *k.get_ref();
-        match u32::try_from(value) {
-            Ok(value @ 1..=MAX_K) => Ok(value),
-            _ => self.refuse(k.span(), format!("`k` is {value}; it must be 1 to {MAX_K}")),
-        }
-    }
-
-    fn threshold(&self, section: &Section) -> Result<Option<f64>, PolicyError> {
-        match &section.threshold {
-            Some(value) if !(0.0..=1.0).contains(value.get_ref()) => {
-                self.refuse(value.span(), format!("`threshold` is {}; it must be 0 to 1", value.get_ref()))
-            }
-            threshold => Ok(threshold.as_ref().map(|value| *value.get_ref())),
-        }
-    }
-
-    fn reply(&self, section: &Section) -> Result<Option<String>, PolicyError> {
-        match &section.reply {
-            Some(text) if text.get_ref().trim().is_empty() => self.refuse(text.span(), "`reply` is empty"),
-            text => Ok(text.as_ref().map(|text| text.get_ref().clone())),
-        }
-    }
-
-    fn fusion(&self, table: &FusionTable) -> Result<FusionChoice, PolicyError> {
-        let method = match (table.method, &table.k, &table.normalisation) {
-            (Some(MethodName::Rrf), None, None) => Some(Fusion::ReciprocalRank { k: RankConstant::default() }),
-            (Some(MethodName::Rrf), Some(k), None) => Some(Fusion::ReciprocalRank { k: self.rank_constant(k)? }),
-            (Some(MethodName::Convex), None, normalisation) => {
-                let normalisation = normalisation.as_ref().map(|name| *name.get_ref()).unwrap_or_default();
-                Some(Fusion::Convex { normalisation })
-            }
-            (None, None, None) => None,
-            (_, Some(k), _) => return self.refuse(k.span(), "`k` belongs to method = \"rrf\""),
-            (_, None, Some(name)) => {
-                return self.refuse(name.span(), "`normalisation` belongs to method = \"convex\"");
-            }
-        };
-        let weights = match &table.weights {
-            None => None,
-            Some(pair) => match LegWeights::new(pair.get_ref().lexical, pair.get_ref().semantic) {
-                Ok(weights) => Some(weights),
-                Err(error) => return self.refuse(pair.span(), error.to_string()),
-            },
-        };
-        Ok(FusionChoice { method, weights })
-    }
-
-    /// On the wire a constant of 0 stands for the default, so it cannot be asked for.
-    fn rank_constant(&self, k: &Spanned<f64>) -> Result<RankConstant, PolicyError> {
-        match RankConstant::new(*k.get_ref()) {
-            Ok(constant) if constant.get() > 0.0 => Ok(constant),
-            _ => self.refuse(k.span(), format!("the rank constant `k` is {}; it must be above 0", k.get_ref())),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use trivium_ranking::fusion::{Fusion, RankConstant};
 
     use super::*;
 
@@ -311,6 +258,16 @@ mod tests {
             ("version = 1\n[default]\nfusion = { weights = { lexical = -1, semantic = 1 } }", (3, 22), "at least 0"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = 0, semantic = 0 } }", (3, 22), "above 0"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = 1 } }", (3, 22), "semantic"),
+            ("version = 1\n[default]\nfilter = \" \"", (3, 10), "`filter` is empty"),
+            ("version = 1\n[intents.a]\nroute = \"direct\"\nfilter = \"x = 1\"", (4, 10), "no effect"),
+            ("version = 1\n[low_confidence]\nroute = \"lexical\"\nthreshold = 0.5", (4, 13), "no effect"),
+            ("version = 1\n[low_confidence]\nk = 3", (2, 1), "no `route`"),
+            ("version = 1\n[ambiguous]\nmargin = 1.5", (3, 10), "it must be 0 to 1"),
+            ("version = 1\n[ambiguous]\nmargin = nan", (3, 10), "it must be 0 to 1"),
+            ("version = 1\n[ambiguous]\nreply = \"x\"", (3, 9), "needs route"),
+            ("version = 1\n[ambiguous]\nfilter = \"x = 1\"", (3, 10), "needs `collections`"),
+            ("version = 1\n[ambiguous]\nthreshold = 0.5", (3, 1), "threshold"),
+            ("version = 1\n[ambiguous]\nroute = \"lexical\"\nreply = \"x\"", (4, 9), "no effect"),
             ("version = 1\n[intents.a", (2, 11), ""),
         ];
         for (text, (line, column), why) in table {
@@ -323,9 +280,9 @@ mod tests {
     #[test]
     fn the_least_policy_is_hybrid_for_everything() {
         let policy = parse("version = 1").expect("right");
-        assert_eq!(policy.default.road(), "hybrid");
+        assert!(matches!(policy.default, Action::Retrieve(Legs::Hybrid, _)));
         assert_eq!((policy.threshold, policy.settings.k), (DEFAULT_THRESHOLD, DEFAULT_K));
-        assert_eq!(policy.settings.collections, ["docs"]);
+        assert_eq!(policy.collections(), ["docs"]);
     }
 
     #[test]
@@ -338,6 +295,27 @@ mod tests {
         let text = "version = 1\n[default]\nfusion = { method = \"convex\", normalisation = \"min_max\" }";
         let normalisation = trivium_ranking::fusion::Normalisation::MinMax;
         assert_eq!(parse(text).expect("right").settings.fusion.method, Some(Fusion::Convex { normalisation }));
+    }
+
+    #[test]
+    fn a_rules_filter_belongs_to_its_collections() {
+        let text = "version = 1\n[default]\nfilter = \"x = 1\"\n[intents.a]\nroute = \"lexical\"\n\
+                    [intents.b]\nroute = \"lexical\"\ncollections = [\"b\"]\n\
+                    [intents.c]\nroute = \"lexical\"\nfilter = \"y = 2\"\n";
+        let policy = parse(text).expect("right");
+        let place = |name: &str| {
+            let settings = policy.intents[name].rule.action.retrieves().expect("it retrieves").1;
+            (settings.collections[0].collection.clone(), settings.collections[0].filter.clone())
+        };
+        assert_eq!(place("a"), ("docs".into(), Some("x = 1".into())));
+        assert_eq!(place("b"), ("b".into(), None));
+        assert_eq!(place("c"), ("docs".into(), Some("y = 2".into())));
+    }
+
+    #[test]
+    fn low_confidence_may_have_a_rule_of_its_own() {
+        let text = "version = 1\n[low_confidence]\nroute = \"reply\"\nreply = \"say more\"\n";
+        assert_eq!(parse(text).expect("right").low_confidence, Action::Reply("say more".into()));
     }
 
     #[test]

@@ -1,8 +1,16 @@
-//! From an intent to a plan.
+//! From a query and its intent to a plan.
+//!
+//! In two steps, because the first may spare the model: what the caller or a guard settles is a plan at once, and only
+//! what is open after them needs the intent.
 
 use trivium_proto::model::v1::Intent;
 
-use super::{Direct, FusionChoice, Legs, Policy, Retrieval, Rule, Settings, Step};
+use super::{
+    Direct, FusionChoice, GuardCheck, Legs, Policy, Rule, Step,
+    ambiguous::{self, Resolved},
+    evidence, explain,
+    step::Action,
+};
 
 /// What a caller wishes beyond the road. What is left open, the policy fills in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +23,20 @@ pub struct Overrides {
     pub fusion: Option<FusionChoice>,
     /// The generator; `None` means the policy's.
     pub generator: Option<String>,
+    /// What the documents must fulfil.
+    pub conditions: Conditions,
+}
+
+/// Which conditions on the documents a caller set. What they say is the retriever's to read; a plan only tells whether
+/// anything is searched that they could apply to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// A filter.
+    pub filter: bool,
+    /// An earlier state.
+    pub as_of: bool,
+    /// The least versions.
+    pub min_versions: bool,
 }
 
 /// A road that a caller can choose. The reply road is not among them: its texts
@@ -40,6 +62,10 @@ pub enum PlanReason {
     UnmappedIntent,
     /// The caller chose.
     Caller,
+    /// A guard matched.
+    Guard,
+    /// Intents were too close to tell apart.
+    Ambiguous,
 }
 
 impl PlanReason {
@@ -51,6 +77,8 @@ impl PlanReason {
             Self::OutOfScope => "out_of_scope",
             Self::UnmappedIntent => "unmapped_intent",
             Self::Caller => "caller",
+            Self::Guard => "guard",
+            Self::Ambiguous => "ambiguous",
         }
     }
 }
@@ -62,76 +90,129 @@ pub struct Plan {
     pub step: Step,
     /// The rule that chose it.
     pub reason: PlanReason,
-    /// The confidence that was asked for, 0 to 1; 0 when the caller chose.
+    /// The confidence that was asked for, 0 to 1; 0 when no intent was looked at.
     pub threshold: f64,
-    /// The rule in words, for people.
+    /// Intents closer than this counted as equally likely, 0 to 1; 0 when no intent was looked at.
+    pub margin: f64,
+    /// The rule in words, for people. It holds no text of the query.
     pub explanation: String,
+    /// The guards that were looked at, in the policy's order; the last one matched when the reason is
+    /// [`PlanReason::Guard`].
+    pub guards: Vec<GuardCheck>,
+    /// Wishes that this road has no use for, in words.
+    pub notes: Vec<String>,
 }
 
-/// The plan for a query of this intent.
-///
-/// The confidence must reach the threshold of the intent's rule; where the rule
-/// has none, the model's own for the label; where the model has none, that of
-/// `[default]`. A confidence that is no number reaches nothing.
-pub fn decide(policy: &Policy, intent: &Intent, overrides: &Overrides) -> Plan {
-    let rule = match intent.out_of_scope {
-        true => Some(&policy.out_of_scope),
-        false => policy.intents.get(&intent.label).map(|mapped| &mapped.rule),
-    };
-    let threshold = threshold(policy, rule, intent);
-    // A model that tells queries outside its scope by a score says nothing of them by the
-    // confidence of the label that they resemble most.
-    let strange = intent.out_of_scope && intent.strangeness.is_some();
-    let believed = strange || intent.confidence >= threshold;
-    let (reason, step) = match rule {
-        _ if !believed => (PlanReason::LowConfidence, &policy.default),
-        None => (PlanReason::UnmappedIntent, &policy.default),
-        Some(rule) if intent.out_of_scope => (PlanReason::OutOfScope, &rule.step),
-        Some(rule) => (PlanReason::Intent, &rule.step),
-    };
-    let step = overrides.apply(step.clone());
-    let explanation = explain(intent, threshold, reason, step.road());
-    Plan { step, reason, threshold, explanation }
+/// What is known before the model is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opening {
+    /// The caller or a guard settled it: the model need not be asked for the intent.
+    Settled(Box<Plan>),
+    /// The intent decides.
+    Open(Open),
+}
+
+/// A query that no guard settled.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Open {
+    guards: Vec<GuardCheck>,
+}
+
+/// Looks at what needs no model: the road that the caller chose, which goes before everything, and then the guards, of
+/// which the first that matches decides.
+pub fn open(policy: &Policy, query: &str, road: Option<ForcedRoad>, wishes: &Overrides) -> Opening {
+    if let Some(road) = road {
+        return Opening::Settled(Box::new(forced(policy, road, wishes)));
+    }
+    let mut guards = Vec::with_capacity(policy.guards.len());
+    for guard in &policy.guards {
+        let check = guard.check(query);
+        let matched = check.matched;
+        guards.push(check);
+        if matched {
+            return Opening::Settled(Box::new(guarded(&guard.action, guards, wishes)));
+        }
+    }
+    Opening::Open(Open { guards })
+}
+
+impl Open {
+    /// The plan for a query of this intent.
+    ///
+    /// The confidence must reach the threshold of the intent's rule; where the rule has none, the model's own for the
+    /// label; where the model has none, that of `[default]`. A confidence that is no number reaches nothing. Where
+    /// other intents are about as probable, and they have the threshold together, their roads are put together.
+    pub fn decide(self, policy: &Policy, intent: &Intent, wishes: &Overrides) -> Plan {
+        let rule = match intent.out_of_scope {
+            true => Some(&policy.out_of_scope),
+            false => policy.intents.get(&intent.label).map(|mapped| &mapped.rule),
+        };
+        let threshold = threshold(policy, rule, intent);
+        // A model that tells queries outside its scope by a score says nothing of them by the confidence of the label
+        // that they resemble most.
+        let strange = intent.out_of_scope && intent.strangeness.is_some();
+        let close = if strange { None } else { ambiguous::resolve(policy, intent, threshold, wishes) };
+        let believed = strange || intent.confidence >= threshold;
+        let (reason, step, explanation) = match close {
+            Some(Resolved { labels, step }) => {
+                let explanation = explain::ambiguous(intent, &labels, policy.ambiguous.margin, &step);
+                (PlanReason::Ambiguous, step, explanation)
+            }
+            None => {
+                let (reason, action) = match rule {
+                    _ if !believed => (PlanReason::LowConfidence, &policy.low_confidence),
+                    None => (PlanReason::UnmappedIntent, &policy.default),
+                    Some(rule) if intent.out_of_scope => (PlanReason::OutOfScope, &rule.action),
+                    Some(rule) => (PlanReason::Intent, &rule.action),
+                };
+                let mut step = action.step(wishes);
+                if reason == PlanReason::LowConfidence {
+                    follow_evidence(&mut step, policy, intent);
+                }
+                let explanation = explain::intent(intent, threshold, reason, *action == policy.default, &step);
+                (reason, step, explanation)
+            }
+        };
+        let notes = notes(&step, wishes);
+        Plan { step, reason, threshold, margin: policy.ambiguous.margin, explanation, guards: self.guards, notes }
+    }
+}
+
+/// Weighs the legs of a hybrid road by what the model holds likely, unless the policy or the caller said how.
+fn follow_evidence(step: &mut Step, policy: &Policy, intent: &Intent) {
+    if let Step::Retrieve(retrieval) = step
+        && retrieval.legs() == Legs::Hybrid
+        && retrieval.weights().is_none()
+    {
+        retrieval.weigh(evidence::weights(policy, intent));
+    }
 }
 
 /// The plan for a road that the caller chose, with the settings of `[default]`.
-pub fn forced(policy: &Policy, road: ForcedRoad, overrides: &Overrides) -> Plan {
+fn forced(policy: &Policy, road: ForcedRoad, wishes: &Overrides) -> Plan {
     let settings = policy.settings.clone();
-    let step = match road {
-        ForcedRoad::Retrieve(legs) => Step::Retrieve(Retrieval { legs, settings }),
+    let action = match road {
+        ForcedRoad::Retrieve(legs) => Action::Retrieve(legs, settings),
         ForcedRoad::Direct => {
-            Step::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply: None })
+            Action::Direct(Direct { generator: settings.generator, prompt: settings.prompt, reply: None })
         }
     };
-    let step = overrides.apply(step);
+    let step = action.step(wishes);
     let explanation = format!("the caller chose: {}", step.road());
-    Plan { step, reason: PlanReason::Caller, threshold: 0.0, explanation }
+    unasked(PlanReason::Caller, step, explanation, Vec::new(), wishes)
 }
 
-impl Overrides {
-    fn apply(&self, mut step: Step) -> Step {
-        match &mut step {
-            Step::Retrieve(retrieval) => self.apply_to(&mut retrieval.settings),
-            Step::Direct(direct) => direct.generator = self.generator.clone().or(direct.generator.take()),
-            Step::Reply(_) => {}
-        }
-        step
-    }
+/// The plan of the last guard, which matched.
+fn guarded(action: &Action, guards: Vec<GuardCheck>, wishes: &Overrides) -> Plan {
+    let step = action.step(wishes);
+    let explanation = explain::guard(guards.last(), &step);
+    unasked(PlanReason::Guard, step, explanation, guards, wishes)
+}
 
-    fn apply_to(&self, settings: &mut Settings) {
-        if !self.collections.is_empty() {
-            settings.collections.clone_from(&self.collections);
-        }
-        if let Some(k) = self.k {
-            settings.k = k;
-        }
-        if let Some(fusion) = self.fusion {
-            settings.fusion = fusion;
-        }
-        if self.generator.is_some() {
-            settings.generator.clone_from(&self.generator);
-        }
-    }
+/// A plan without an intent.
+fn unasked(reason: PlanReason, step: Step, explanation: String, guards: Vec<GuardCheck>, wishes: &Overrides) -> Plan {
+    let notes = notes(&step, wishes);
+    Plan { step, reason, threshold: 0.0, margin: 0.0, explanation, guards, notes }
 }
 
 fn threshold(policy: &Policy, rule: Option<&Rule>, intent: &Intent) -> f64 {
@@ -139,27 +220,15 @@ fn threshold(policy: &Policy, rule: Option<&Rule>, intent: &Intent) -> f64 {
     rule.and_then(|rule| rule.threshold).or(of_model).unwrap_or(policy.threshold)
 }
 
-fn explain(intent: &Intent, threshold: f64, reason: PlanReason, road: &str) -> String {
-    let evidence = format!("{} at {}", intent.label, compare(intent.confidence, threshold));
-    match reason {
-        PlanReason::Intent => format!("{evidence}: {road}"),
-        PlanReason::LowConfidence => format!("{evidence}: the default, {road}"),
-        PlanReason::OutOfScope => format!("{evidence}, outside the model's scope: {road}"),
-        PlanReason::UnmappedIntent => format!("{evidence}, and the policy has no rule for it: the default, {road}"),
-        PlanReason::Caller => format!("the caller chose: {road}"),
+/// A condition on documents means something else to its caller than to a road that reads none, so that is said.
+fn notes(step: &Step, wishes: &Overrides) -> Vec<String> {
+    if matches!(step, Step::Retrieve(_)) {
+        return Vec::new();
     }
-}
-
-/// Both numbers with as few digits, two at least, as show that they differ.
-fn compare(confidence: f64, threshold: f64) -> String {
-    if confidence == threshold {
-        return format!("{confidence:.2}, exactly the threshold");
-    }
-    let relation = if confidence > threshold { "above" } else { "below" };
-    let pair = |digits: usize| (format!("{confidence:.digits$}"), format!("{threshold:.digits$}"));
-    let differ = |(left, right): &(String, String)| left != right;
-    let (left, right) = (2..6).map(pair).find(differ).unwrap_or_else(|| pair(6));
-    format!("{left}, {relation} {right}")
+    let Conditions { filter, as_of, min_versions } = wishes.conditions;
+    let set = [("filter", filter), ("as_of", as_of), ("min_versions", min_versions)];
+    let names = set.into_iter().filter(|(_, is_set)| *is_set);
+    names.map(|(name, _)| format!("{name} has no effect: the {} road searches nothing", step.road())).collect()
 }
 
 #[cfg(test)]
@@ -192,6 +261,10 @@ mod tests {
 
     fn policy() -> Policy {
         Policy::parse(TEXT, &["docs".to_owned()]).expect("a policy that is right")
+    }
+
+    fn decide(policy: &Policy, intent: &Intent, wishes: &Overrides) -> Plan {
+        Open::default().decide(policy, intent, wishes)
     }
 
     fn intent(label: &str, confidence: f64, of_model: f64) -> Intent {
@@ -241,11 +314,11 @@ mod tests {
     fn rules_inherit_what_they_leave_out() {
         let plan = decide(&policy(), &intent("how_to", 0.9, 0.0), &Overrides::default());
         let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
-        assert_eq!(retrieval.legs, Legs::Hybrid);
-        assert_eq!(retrieval.settings.collections, ["guides"]);
-        assert_eq!(retrieval.settings.k, 5);
-        assert_eq!(retrieval.settings.generator.as_deref(), Some("extractive"));
-        assert_eq!(retrieval.settings.prompt.as_deref(), Some("steps"));
+        assert_eq!(retrieval.legs(), Legs::Hybrid);
+        assert_eq!(retrieval.collections(), ["guides"]);
+        assert_eq!(retrieval.k, 5);
+        assert_eq!(retrieval.generator.as_deref(), Some("extractive"));
+        assert_eq!(retrieval.prompt.as_deref(), Some("steps"));
     }
 
     #[test]
@@ -260,13 +333,14 @@ mod tests {
         let overrides = Overrides {
             collections: vec!["mine".to_owned()],
             k: Some(2),
-            fusion: None,
             generator: Some("remote".to_owned()),
+            ..Overrides::default()
         };
         let plan = decide(&policy(), &intent("lookup", 0.9, 0.0), &overrides);
         let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
-        assert_eq!((retrieval.settings.collections, retrieval.settings.k), (vec!["mine".to_owned()], 2));
-        assert_eq!(retrieval.settings.generator.as_deref(), Some("remote"));
+        assert_eq!((retrieval.collections(), retrieval.k), (vec!["mine".to_owned()], 2));
+        assert_eq!(retrieval.searches[0].k, 2);
+        assert_eq!(retrieval.generator.as_deref(), Some("remote"));
         let plan = decide(&policy(), &intent("chat", 0.9, 0.0), &overrides);
         let expected = Direct {
             generator: Some("remote".to_owned()),
@@ -280,7 +354,7 @@ mod tests {
     fn a_chosen_road_has_the_default_settings() {
         let plan = forced(&policy(), ForcedRoad::Retrieve(Legs::Semantic), &Overrides::default());
         let Step::Retrieve(retrieval) = &plan.step else { panic!("a road with retrieval") };
-        assert_eq!((retrieval.legs, retrieval.settings.k), (Legs::Semantic, 5));
+        assert_eq!((retrieval.legs(), retrieval.k), (Legs::Semantic, 5));
         assert_eq!((plan.reason, plan.threshold), (PlanReason::Caller, 0.0));
         assert_eq!(plan.explanation, "the caller chose: semantic");
     }
@@ -332,7 +406,7 @@ mod tests {
             let overrides = Overrides { k: Some(k), ..Overrides::default() };
             let plan = decide(&policy(), &intent("how_to", confidence, 0.0), &overrides);
             let Step::Retrieve(retrieval) = plan.step else { panic!("a road with retrieval") };
-            prop_assert_eq!(retrieval.settings.k, k);
+            prop_assert!(retrieval.k == k && retrieval.searches.iter().all(|search| search.k == k));
         }
     }
 }

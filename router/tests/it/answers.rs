@@ -84,7 +84,7 @@ async fn the_generator_is_given_the_numbered_passages() {
     let passages: Vec<_> =
         generated[0].passages.iter().map(|passage| (passage.number, passage.document_id.as_str())).collect();
     assert_eq!(passages, [(1, "guide.md"), (2, "faq.md")]);
-    assert_eq!(generated[0].passages[0].text, "It is here.");
+    assert_eq!(generated[0].passages[0].text, "It is here, in guide.md.");
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ pub fn hit(document: &str, lexical: f64, semantic: f64) -> Hit {
         chunk_id: format!("{document}#0"),
         char_end: 11,
         title: format!("Title of {document}"),
-        text: "It is here.".into(),
+        text: format!("It is here, in {document}."),
         uri: format!("file:///{document}"),
         score: lexical,
         legs: vec![leg(Leg::Lexical, lexical), leg(Leg::Semantic, semantic)],

@@ -160,6 +160,9 @@ async fn a_changed_policy_serves_and_a_broken_one_does_not() {
     assert_eq!(road_and_version().await.1, first);
     world::write_routes(&files, "version = 1\n[intents.unheard_of]\nroute = \"lexical\"\n");
     assert_eq!(road_and_version().await.1, first);
+    // Half of a file may be right as far as it goes; an empty one is not.
+    world::write_routes(&files, "");
+    assert_eq!(road_and_version().await.1, first);
     world::write_routes(&files, "version = 1\n[intents.how_to]\nroute = \"lexical\"\n");
     loop {
         let (road, version) = road_and_version().await;

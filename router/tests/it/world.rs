@@ -128,6 +128,12 @@ impl World {
         Ok(self.router.clone().query(request).await?.into_inner())
     }
 
+    /// Asks for an answer to this text.
+    pub async fn ask(&self, query: &str, options: QueryOptions) -> Result<QueryResponse, Error> {
+        let request = QueryRequest { query: query.to_owned(), options: Some(options), ..QueryRequest::default() };
+        Ok(self.router.clone().query(request).await?.into_inner())
+    }
+
     /// Asks for an answer, and gives its events up to the end or the error.
     pub async fn events(&self, options: QueryOptions) -> (Vec<Event>, Option<Error>) {
         let mut events = Vec::new();
