@@ -87,7 +87,7 @@ fn is_dotted(word: &str) -> bool {
     let parts: Vec<&str> = word.split('.').collect();
     let is_name =
         |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-    if parts.len() < 2 || !parts.iter().all(|part| is_name(&part)) {
+    if parts.len() < 2 || !parts.iter().all(is_name) {
         return false;
     }
     let long = parts.iter().filter(|part| part.len() > 1).count();
@@ -177,7 +177,7 @@ fn is_bare_kebab(word: &str) -> bool {
     let parts: Vec<&str> = word.split('-').collect();
     let name =
         |part: &&str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    parts.len() > 1 && parts.iter().all(|part| name(&part)) && !starts_with_digit(word)
+    parts.len() > 1 && parts.iter().all(name) && !starts_with_digit(word)
 }
 
 fn has_digit(text: &str) -> bool {
