@@ -13,8 +13,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 use trivium_proto::router::v1::{
     AuditCall, CheckLabelsRequest, CheckLabelsResponse, GetPolicyResponse, QueryOptions, QueryRequest, QueryResponse,
-    QueryStreamRequest,
-    RouteRequest, RouteResponse,
+    QueryStreamRequest, RouteRequest, RouteResponse,
 };
 use trivium_service_kit::{Deadline, Error};
 
