@@ -34,7 +34,7 @@ use self::{
 use crate::{
     audit::Witness,
     execute::{Engine, Event},
-    policy::Policy,
+    policy::{Overrides, Policy, open},
     request::Question,
     trace,
 };
@@ -124,7 +124,7 @@ impl Cache {
         }
         let exact = Key::exact(&question.text, options, policy.version());
         let normalised = Key::normalised(&question.text, options, policy.version());
-        let found = kept.entries.get(&exact).or_else(|| kept.entries.get(&normalised));
+        let found = kept.entries.get(&exact).or_else(|| kept.normalised(&normalised, &question.text, policy));
         let ask_models = models(engine, found.as_deref(), deadline);
         let (collections, analysis) = tokio::join!(collections(engine, options, policy, deadline), ask_models);
         let Some(collections) = collections.filter(|now| is_new_enough(now, options)) else { return Lookup::Off };
@@ -137,6 +137,15 @@ impl Cache {
                 Lookup::Miss(Miss { kept: Arc::clone(kept), exact, normalised, text, collections })
             }
         }
+    }
+}
+
+impl Kept {
+    /// The answer to a query that differs in white space alone, where the policy's guards, which may look at that
+    /// as well, say the same of both.
+    fn normalised(&self, key: &Key, text: &str, policy: &Policy) -> Option<Arc<Entry>> {
+        let of_guards = |text: &str| open(policy, text, None, &Overrides::default());
+        self.entries.get(key).filter(|entry| of_guards(&entry.text) == of_guards(text))
     }
 }
 

@@ -167,3 +167,17 @@ async fn whatever_happens_a_cached_answer_is_a_fresh_one() {
     }
     assert!(hits > 50, "{hits} of them came from the cache");
 }
+
+#[tokio::test]
+async fn white_space_that_a_guard_looks_at_tells_queries_apart() {
+    let routes = "version = 1\n[[guards]]\nname = \"gaps\"\nregex = \"  \"\nroute = \"lexical\"\n";
+    let world = World::start(cached(Plan { routes: Some(routes), ..Plan::default() })).await;
+    let none = QueryOptions::default;
+    assert!(!is_cached(&world, "where is it?", none()).await);
+    let guarded = ask(&world, "where  is it?", none()).await;
+    let road = guarded.decision.as_ref().expect("a decision").road();
+    assert_eq!((account(&guarded).cached, road), (false, Road::Lexical));
+    assert!(!is_cached(&world, " where  is it?", none()).await, "what a guard decided is for its own letters");
+    assert!(is_cached(&world, "where  is it?", none()).await);
+    assert!(is_cached(&world, " where is it?", none()).await);
+}
