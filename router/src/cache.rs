@@ -57,6 +57,7 @@ pub(crate) struct Cache(Option<Arc<Kept>>);
 struct Kept {
     entries: moka::sync::Cache<Key, Arc<Entry>>,
     largest_bytes: usize,
+    ignore_white_space: bool,
     language_models: bool,
 }
 
@@ -103,7 +104,8 @@ impl Cache {
                 .time_to_live(options.ttl())
                 .build();
             let largest_bytes = usize::try_from(options.max_bytes / LARGEST_SHARE).unwrap_or(usize::MAX);
-            Arc::new(Kept { entries, largest_bytes, language_models: options.language_models })
+            let CacheOptions { ignore_white_space, language_models, .. } = *options;
+            Arc::new(Kept { entries, largest_bytes, ignore_white_space, language_models })
         }))
     }
 
@@ -144,6 +146,9 @@ impl Kept {
     /// The answer to a query that differs in white space alone, where the policy's guards, which may look at that
     /// as well, say the same of both.
     fn normalised(&self, key: &Key, text: &str, policy: &Policy) -> Option<Arc<Entry>> {
+        if !self.ignore_white_space {
+            return None;
+        }
         let of_guards = |text: &str| open(policy, text, None, &Overrides::default());
         self.entries.get(key).filter(|entry| of_guards(&entry.text) == of_guards(text))
     }

@@ -15,13 +15,15 @@ pub struct CacheOptions {
     pub max_bytes: u64,
     /// How long an answer is kept, in milliseconds, at least 1.
     pub ttl_ms: u64,
+    /// Whether queries that differ in white space alone are one query, as they are to encoders of the BERT family.
+    pub ignore_white_space: bool,
     /// Whether answers that a language model wrote are kept too. Asked again, it might write another.
     pub language_models: bool,
 }
 
 impl Default for CacheOptions {
     fn default() -> Self {
-        Self { enabled: false, max_bytes: 64 << 20, ttl_ms: 600_000, language_models: false }
+        Self { enabled: false, max_bytes: 64 << 20, ttl_ms: 600_000, ignore_white_space: true, language_models: false }
     }
 }
 

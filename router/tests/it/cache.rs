@@ -137,6 +137,15 @@ async fn it_is_off_unless_asked_for() {
     assert_eq!(searches(&world), 2);
 }
 
+#[tokio::test]
+async fn white_space_counts_where_it_is_said_to() {
+    let cache = CacheOptions { enabled: true, ignore_white_space: false, ..CacheOptions::default() };
+    let world = World::start(Plan { cache, ..Plan::default() }).await;
+    assert!(!is_cached(&world, "where is it?", QueryOptions::default()).await);
+    assert!(!is_cached(&world, "where  is it?", QueryOptions::default()).await);
+    assert!(is_cached(&world, "where is it?", QueryOptions::default()).await);
+}
+
 /// Queries, writes and promotions in an order that nobody chose.
 #[tokio::test]
 async fn whatever_happens_a_cached_answer_is_a_fresh_one() {
