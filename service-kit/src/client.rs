@@ -3,6 +3,7 @@
 
 mod attempt;
 mod breaker;
+mod from_peer;
 mod options;
 mod retry;
 

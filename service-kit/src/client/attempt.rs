@@ -11,6 +11,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{
     breaker::{Health, Ticket},
+    from_peer::FromPeer,
     reason_of,
 };
 use crate::{
@@ -80,7 +81,10 @@ impl Wire {
 
     async fn exchange(self, request: Request<Body>, deadline: Option<Deadline>) -> Result<Response<Body>, Status> {
         let peer = self.peer;
-        let sent = async move { self.channel.oneshot(request).await.map_err(|error| unavailable(peer, &error)) };
+        let sent = async move {
+            let answered = self.channel.oneshot(request).await.map_err(|error| unavailable(peer, &error))?;
+            Ok(answered.map(|inner| Body::new(FromPeer { inner, peer })))
+        };
         match deadline {
             None => sent.await,
             Some(deadline) => match timeout_at(deadline.at(), sent).await {
@@ -183,7 +187,7 @@ impl Drop for Call {
 }
 
 /// The catalogue's error for a call that the transport gave up.
-fn unavailable(peer: Service, error: &(dyn std::error::Error + 'static)) -> Status {
+pub(super) fn unavailable(peer: Service, error: &(dyn std::error::Error + 'static)) -> Status {
     let mut causes = String::new();
     let mut next = Some(error);
     while let Some(cause) = next {

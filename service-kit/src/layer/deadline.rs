@@ -5,6 +5,7 @@
 
 use std::{
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Frame;
 use tokio::time::{Sleep, sleep_until, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -101,16 +103,54 @@ pub(crate) fn too_late() -> Status {
 }
 
 /// A body that ends at a deadline.
+///
+/// A body is polled only while its caller has room for more, so a caller who reads nothing would keep what produces it
+/// alive for ever. A stream therefore has a watch beside it, which lets go of the producer when the time has come.
 struct LimitedBody {
-    /// `None` once the body has ended, so that what produces it is let go at once.
-    inner: Option<Body>,
+    /// `None` once the producer was let go, because it has ended or because the time has come.
+    inner: Arc<Mutex<Option<Body>>>,
+    deadline: Deadline,
     at: Pin<Box<Sleep>>,
+    polls: u32,
+    watch: Option<AbortOnDropHandle<()>>,
+    is_over: bool,
 }
+
+/// The poll at which a watch is set: an answer of one message has ended by then.
+const WATCHED_FROM: u32 = 3;
 
 impl LimitedBody {
     fn new(inner: Body, deadline: Deadline) -> Self {
-        Self { inner: Some(inner), at: Box::pin(sleep_until(deadline.at())) }
+        Self {
+            inner: Arc::new(Mutex::new(Some(inner))),
+            deadline,
+            at: Box::pin(sleep_until(deadline.at())),
+            polls: 0,
+            watch: None,
+            is_over: false,
+        }
     }
+
+    fn set_watch(&mut self) {
+        let (inner, at) = (Arc::downgrade(&self.inner), self.deadline.at());
+        self.watch = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            sleep_until(at).await;
+            // It is let go outside the lock: dropping it runs code of others.
+            let _let_go = inner.upgrade().and_then(|inner| locked(&inner).take());
+        })));
+    }
+
+    /// Lets go of what produces the body, and says that nothing follows.
+    fn end(&mut self) {
+        self.is_over = true;
+        self.watch = None;
+        let _let_go = locked(&self.inner).take();
+    }
+}
+
+fn locked(inner: &Mutex<Option<Body>>) -> MutexGuard<'_, Option<Body>> {
+    // A producer that panicked is polled no more, whatever state it is in.
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl http_body::Body for LimitedBody {
@@ -119,16 +159,25 @@ impl http_body::Body for LimitedBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
-        // Frames that are ready go first: an answer that is complete is not thrown away.
-        if let Poll::Ready(frame) = Pin::new(inner).poll_frame(context) {
-            if frame.is_none() {
-                this.inner = None;
-            }
-            return Poll::Ready(frame);
+        if this.is_over {
+            return Poll::Ready(None);
         }
-        ready!(this.at.as_mut().poll(context));
-        this.inner = None;
+        this.polls = this.polls.saturating_add(1);
+        if this.polls == WATCHED_FROM {
+            this.set_watch();
+        }
+        // Frames that are ready go first: an answer that is complete is not thrown away.
+        let polled = locked(&this.inner).as_mut().map(|inner| Pin::new(inner).poll_frame(context));
+        match polled {
+            Some(Poll::Ready(Some(frame))) => return Poll::Ready(Some(frame)),
+            Some(Poll::Ready(None)) => {
+                this.end();
+                return Poll::Ready(None);
+            }
+            Some(Poll::Pending) => ready!(this.at.as_mut().poll(context)),
+            None => {}
+        }
+        this.end();
         let mut trailers = HeaderMap::new();
         // The status is ours and short, so it always fits into headers.
         let _ = too_late().add_header(&mut trailers);
@@ -136,6 +185,6 @@ impl http_body::Body for LimitedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.is_over || locked(&self.inner).as_ref().is_some_and(Body::is_end_stream)
     }
 }
