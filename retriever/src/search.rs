@@ -4,6 +4,7 @@ mod annotate;
 mod assemble;
 mod filter;
 mod legs;
+mod partial;
 mod state;
 mod telemetry;
 mod vector;
@@ -15,6 +16,7 @@ use crate::given_vector::GivenVector;
 use crate::lexical::TermPart;
 use crate::vector::StoredChunk;
 use legs::LegOutcome;
+use partial::Settled;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ use trivium_ranking::fusion::{Fused, Fusion, Part, Weight, fuse};
 use trivium_service_kit::{Deadline, Error};
 
 pub(crate) use legs::read_error;
+pub use partial::{Missing, Partial};
 
 /// One way of finding passages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +43,6 @@ pub enum Legs {
     One(Leg),
     /// Both legs, fused.
     Both,
-}
-
-impl Legs {
-    fn has(self, leg: Leg) -> bool {
-        self == Self::Both || self == Self::One(leg)
-    }
 }
 
 /// What to search for, checked.
@@ -73,6 +70,8 @@ pub struct SearchQuery {
     pub filter: Option<String>,
     /// The earlier state to answer from, looked for once the least version is published; `None` for the published one.
     pub as_of: Option<AsOf>,
+    /// Leave to answer with one leg where both are asked for and the other fails; `None` where such a search fails.
+    pub partial: Option<Partial>,
 }
 
 /// One passage that was found.
@@ -91,7 +90,7 @@ pub struct Hit {
 }
 
 /// How one leg went.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LegReport {
     /// The leg.
     pub leg: Leg,
@@ -99,6 +98,8 @@ pub struct LegReport {
     pub candidates: usize,
     /// Time that it took, making the query's vector included.
     pub elapsed: Duration,
+    /// Why the other leg answers without it; `None` when it does not.
+    pub missing: Option<Missing>,
 }
 
 /// What was found, and where it comes from.
@@ -110,7 +111,7 @@ pub struct Found {
     pub published: Arc<Published>,
     /// The encoder of the semantic leg, when it ran.
     pub embedder: Option<EmbedderRef>,
-    /// Each leg that ran.
+    /// Each leg that was asked for.
     pub legs: Vec<LegReport>,
     /// Time of the whole search.
     pub elapsed: Duration,
@@ -173,25 +174,15 @@ async fn run(
     let started = Instant::now();
     let given = vector::choose(&query.vectors, collection.spec())?;
     let search = legs::LegSearch { collection, published: &published, query: &query, filter, depth: depth.of(&query) };
-    let lexical = async {
-        match query.legs.has(Leg::Lexical) {
-            true => search.lexical().await.map(Some),
-            false => Ok(None),
-        }
-    };
-    let semantic = async {
-        match query.legs.has(Leg::Semantic) {
-            true => search.semantic(embedder, given, deadline).await.map(Some),
-            false => Ok(None),
-        }
-    };
-    let (lexical, semantic) = tokio::try_join!(lexical, semantic)?;
-    let embedder = semantic.as_ref().map(|_| collection.spec().embedder.clone());
-    let outcomes: Vec<LegOutcome> = [lexical, semantic].into_iter().flatten().collect();
-    let legs = outcomes.iter().map(LegOutcome::report).collect();
+    let Settled { outcomes, missing } = search.settle(embedder, given, deadline).await?;
+    let has = |leg| outcomes.iter().any(|outcome| outcome.leg == leg);
+    let embedder = has(Leg::Semantic).then(|| collection.spec().embedder.clone());
+    let has_words = has(Leg::Lexical);
+    let legs = outcomes.iter().map(LegOutcome::report).chain(missing).collect();
     let ranking = rank(outcomes, &query);
     let hits = assemble::hits(collection, &published, ranking, &query).await?;
-    let hits = annotate::annotate(collection, &published, hits, &query).await?;
+    // Without the lexical leg there are no words to mark, and its index may be what is broken.
+    let hits = if has_words { annotate::annotate(collection, &published, hits, &query).await? } else { hits };
     Ok(Found { hits, published, embedder, legs, elapsed: started.elapsed() })
 }
 

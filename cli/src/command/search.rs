@@ -8,7 +8,7 @@ use crate::{
     args::{RetrieverEndpoint, as_of},
     clients::Retriever,
     output,
-    render::{hits, milliseconds, style::Style},
+    render::{hits, milliseconds, single_line, style::Style},
     view::{Hit, SnapshotView},
 };
 
@@ -79,6 +79,10 @@ struct LegReportView {
     leg: &'static str,
     candidates: u32,
     elapsed_ms: f64,
+    /// Why the other leg answers without it: a reason of the error catalogue; empty when it does not.
+    missing: String,
+    /// The same in words.
+    detail: String,
 }
 
 /// Searches, and lists what was found.
@@ -105,15 +109,18 @@ fn request(args: &Args) -> SearchRequest {
         as_of: args.as_of.as_deref().map(as_of),
         min_version: args.min_version,
         explain: args.explain,
+        allow_partial: true,
         ..SearchRequest::default()
     }
 }
 
 fn view(response: SearchResponse) -> SearchView {
-    let legs = response.legs.iter().map(|report| LegReportView {
+    let legs = response.legs.into_iter().map(|report| LegReportView {
         leg: leg_name(report.leg()),
         candidates: report.candidates,
         elapsed_ms: report.elapsed_ms,
+        missing: report.reason,
+        detail: report.detail,
     });
     SearchView {
         legs: legs.collect(),
@@ -141,6 +148,10 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
     }
     if view.hits.is_empty() {
         output::line("  Nothing was found.\n")?;
+    }
+    for leg in view.legs.iter().filter(|leg| !leg.missing.is_empty()) {
+        let words = format!("! the {} leg is missing ({}): {}", leg.leg, leg.missing, leg.detail);
+        output::line(format!("  {}", style.warning(&single_line(&words))))?;
     }
     let legs = view.legs.iter().map(|leg| format!("{} {}", leg.leg, milliseconds(leg.elapsed_ms)));
     let legs = legs.collect::<Vec<_>>().join(", ");

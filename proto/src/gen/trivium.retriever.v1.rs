@@ -338,6 +338,14 @@ pub struct SearchRequest {
     /// The caller's name for the request, at most 128 bytes.
     #[prost(string, tag = "12")]
     pub request_id: ::prost::alloc::string::String,
+    /// Whether one leg may answer alone where both are asked for and the other fails or is late. The report of that leg says
+    /// that it is missing, and why. Without it such a search fails.
+    #[prost(bool, tag = "13")]
+    pub allow_partial: bool,
+    /// The most that a leg may take before the other answers alone, in milliseconds from the start of the search. It matters
+    /// with allow_partial only. 0 means until a little before the call's deadline.
+    #[prost(uint32, tag = "14")]
+    pub leg_budget_ms: u32,
 }
 /// LegScore is what one leg said of one hit.
 #[allow(clippy::all)]
@@ -440,7 +448,7 @@ pub struct Hit {
 }
 /// LegReport says how one leg went.
 #[allow(clippy::all)]
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LegReport {
     /// The leg.
     #[prost(enumeration = "Leg", tag = "1")]
@@ -451,6 +459,15 @@ pub struct LegReport {
     /// Time that it took, in milliseconds.
     #[prost(double, tag = "3")]
     pub elapsed_ms: f64,
+    /// Whether it failed or was late, and the other leg answers alone.
+    #[prost(bool, tag = "4")]
+    pub missing: bool,
+    /// Why it is missing: the reason code of the error catalogue. Empty when it is not.
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// Why it is missing, in words for people. Empty when it is not.
+    #[prost(string, tag = "6")]
+    pub detail: ::prost::alloc::string::String,
 }
 /// SearchResponse holds the hits and where they come from.
 #[allow(clippy::all)]
@@ -465,13 +482,13 @@ pub struct SearchResponse {
     /// The encoder of the semantic leg, when it ran.
     #[prost(message, optional, tag = "3")]
     pub embedder: ::core::option::Option<super::super::model::v1::ModelRef>,
-    /// Each leg that ran.
+    /// Each leg that was asked for.
     #[prost(message, repeated, tag = "4")]
     pub legs: ::prost::alloc::vec::Vec<LegReport>,
     /// Time of the whole search, in milliseconds.
     #[prost(double, tag = "5")]
     pub elapsed_ms: f64,
-    /// The fusion that was used, its defaults filled in. Unset when one leg ran.
+    /// The fusion that was used, its defaults filled in. Unset when one leg answered.
     #[prost(message, optional, tag = "6")]
     pub fusion: ::core::option::Option<Fusion>,
 }

@@ -113,7 +113,7 @@ pub struct ModelUse {
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Degradation {
-    /// The part that was left out: "semantic_leg", "lexical_leg", "generator", "intent" or "embedding".
+    /// The part that was left out: "intent", "embedding", "semantic_leg", "lexical_leg", "collection", "retriever" or "generator".
     #[prost(string, tag = "1")]
     pub part: ::prost::alloc::string::String,
     /// Why: the reason code of the error catalogue.
@@ -122,6 +122,9 @@ pub struct Degradation {
     /// What the answer does without it.
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
+    /// The collection that it was left out of, where it is a part of one.
+    #[prost(string, tag = "4")]
+    pub collection: ::prost::alloc::string::String,
 }
 /// Road is the way that a query takes.
 #[allow(clippy::all)]
@@ -190,6 +193,8 @@ pub enum DecisionReason {
     Guard = 6,
     /// Two or more intents were closer than the policy's margin: their roads were put together.
     Ambiguous = 7,
+    /// The intent could not be had: guard rules, or the policy's default by words alone.
+    IntentUnavailable = 8,
 }
 impl DecisionReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -206,6 +211,7 @@ impl DecisionReason {
             Self::Caller => "DECISION_REASON_CALLER",
             Self::Guard => "DECISION_REASON_GUARD",
             Self::Ambiguous => "DECISION_REASON_AMBIGUOUS",
+            Self::IntentUnavailable => "DECISION_REASON_INTENT_UNAVAILABLE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -219,6 +225,7 @@ impl DecisionReason {
             "DECISION_REASON_CALLER" => Some(Self::Caller),
             "DECISION_REASON_GUARD" => Some(Self::Guard),
             "DECISION_REASON_AMBIGUOUS" => Some(Self::Ambiguous),
+            "DECISION_REASON_INTENT_UNAVAILABLE" => Some(Self::IntentUnavailable),
             _ => None,
         }
     }
@@ -522,6 +529,9 @@ pub struct Account {
     /// How old a cached answer is, in milliseconds. 0 when it is not from the cache.
     #[prost(double, tag = "13")]
     pub cached_age_ms: f64,
+    /// Numbers of the passages of which the generator's prompt holds the beginning only.
+    #[prost(uint32, repeated, tag = "14")]
+    pub passages_cut: ::prost::alloc::vec::Vec<u32>,
 }
 /// AnswerMode says whether an answer is wanted.
 #[allow(clippy::all)]

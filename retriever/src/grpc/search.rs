@@ -4,7 +4,7 @@ use super::convert::{given_vector, model_ref, snapshot, unknown};
 use super::{json, snapshots};
 use crate::collection::Collection;
 use crate::lexical::TermPart;
-use crate::search::{Found, Hit, Leg, LegReport, Legs, SearchQuery, read_error};
+use crate::search::{Found, Hit, Leg, LegReport, Legs, Partial, SearchQuery, read_error};
 use crate::stored::chunk_metadata;
 use std::time::Duration;
 use trivium_proto::retriever::v1 as proto;
@@ -40,6 +40,7 @@ pub(super) fn query(request: proto::SearchRequest, blend: [Weight; 2]) -> Result
         min_version: request.min_version,
         filter: Some(request.filter).filter(|filter| !filter.is_empty()),
         as_of: request.as_of.map(snapshots::as_of).transpose()?,
+        partial: request.allow_partial.then(|| partial(request.leg_budget_ms)),
     })
 }
 
@@ -49,6 +50,7 @@ pub(super) fn response(
     used: Option<proto::Fusion>,
 ) -> Result<proto::SearchResponse, Error> {
     let snapshot = snapshot(&collection.spec().name, &found.published);
+    let is_partial = found.legs.iter().any(|leg| leg.missing.is_some());
     let hits = found.hits.into_iter().map(|found| hit(collection, found));
     Ok(proto::SearchResponse {
         hits: hits.collect::<Result<_, _>>()?,
@@ -56,7 +58,7 @@ pub(super) fn response(
         embedder: found.embedder.as_ref().map(model_ref),
         legs: found.legs.into_iter().map(leg_report).collect(),
         elapsed_ms: milliseconds(found.elapsed),
-        fusion: used,
+        fusion: used.filter(|_| !is_partial),
     })
 }
 
@@ -78,6 +80,10 @@ pub(super) fn used_fusion(query: &SearchQuery) -> Option<proto::Fusion> {
     let [lexical, semantic] = query.weights.map(Weight::get);
     let weights = Some(proto::LegWeights { lexical, semantic, own: 0.0 });
     (query.legs == Legs::Both).then_some(proto::Fusion { weights, method: Some(method) })
+}
+
+fn partial(leg_budget_ms: u32) -> Partial {
+    Partial { leg_budget: (leg_budget_ms > 0).then(|| Duration::from_millis(leg_budget_ms.into())) }
 }
 
 fn legs(given: &[i32]) -> Result<Legs, Error> {
@@ -196,6 +202,9 @@ fn leg_report(report: LegReport) -> proto::LegReport {
         leg: proto_leg(report.leg).into(),
         candidates: u32::try_from(report.candidates).unwrap_or(u32::MAX),
         elapsed_ms: milliseconds(report.elapsed),
+        missing: report.missing.is_some(),
+        reason: report.missing.as_ref().map(|missing| missing.reason.as_str().to_owned()).unwrap_or_default(),
+        detail: report.missing.map(|missing| missing.detail).unwrap_or_default(),
     }
 }
 

@@ -1,26 +1,26 @@
 //! What is said of hits beyond their scores: where they match, and why they score as they do.
 
 use super::legs::read_error;
-use super::{Hit, Leg, SearchQuery};
+use super::{Hit, SearchQuery};
 use crate::collection::{Collection, CollectionError, Published};
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 use trivium_service_kit::Error;
 
-/// Marks the words of the query in each hit, and explains the lexical scores where the query asks for that. Hits of the
-/// semantic leg alone have no words to mark.
+/// Marks the words of the query in each hit, and explains the lexical scores where the query asks for that.
 pub(super) async fn annotate(
     collection: &Collection,
     published: &Arc<Published>,
     hits: Vec<Hit>,
     query: &SearchQuery,
 ) -> Result<Vec<Hit>, Error> {
-    if !query.legs.has(Leg::Lexical) || hits.is_empty() {
+    if hits.is_empty() {
         return Ok(hits);
     }
     let (published, text, explain) = (published.clone(), query.text.clone(), query.explain);
     // Texts are taken apart word by word, which is nothing for an async thread.
     let work = tokio::task::spawn_blocking(move || mark(&published, hits, &text, explain));
-    let marked = work.await.map_err(CollectionError::from).and_then(|marked| marked);
+    let marked = AbortOnDropHandle::new(work).await.map_err(CollectionError::from).and_then(|marked| marked);
     marked.map_err(|error| read_error(collection, &error))
 }
 

@@ -1,5 +1,6 @@
 //! The two legs.
 
+use super::partial::{self, Settled};
 use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
 use crate::collection::{Collection, CollectionError, Published};
 use crate::embedder::{Embedder, Lane, checked_vectors};
@@ -7,6 +8,7 @@ use crate::filter::Filter;
 use crate::vector::VectorHit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use trivium_ranking::fusion::{self, Fused, Fusion, Normalisation, Part, Ranking, ScoreMoments, Scored, Weight};
 use trivium_service_kit::{Deadline, Error, Reason};
@@ -32,6 +34,23 @@ pub(super) struct LegOutcome {
 }
 
 impl LegSearch<'_> {
+    /// Runs the legs that are asked for, at the same time. Dropping this starts nothing more.
+    pub(super) async fn settle(
+        &self,
+        embedder: &dyn Embedder,
+        given: Option<Vec<f32>>,
+        deadline: Deadline,
+    ) -> Result<Settled<LegOutcome>, Error> {
+        let semantic = self.semantic(embedder, given, deadline);
+        let outcomes = match (self.query.legs, self.query.partial) {
+            (Legs::One(Leg::Lexical), _) => vec![self.lexical().await?],
+            (Legs::One(Leg::Semantic), _) => vec![semantic.await?],
+            (Legs::Both, Some(partial)) => return partial::settle(partial, deadline, self.lexical(), semantic).await,
+            (Legs::Both, None) => <[_; 2]>::from(tokio::try_join!(self.lexical(), semantic)?).into(),
+        };
+        Ok(Settled { outcomes, missing: None })
+    }
+
     /// Finds by words, off the async threads.
     pub(super) async fn lexical(&self) -> Result<LegOutcome, Error> {
         let span = telemetry::leg(Leg::Lexical, &self.collection.spec().name, self.published.version());
@@ -47,7 +66,7 @@ impl LegSearch<'_> {
             false => searcher.search(&text, depth, filter.as_deref()).map(|hits| (hits, None)),
         };
         let work = tokio::task::spawn_blocking(move || inner.in_scope(search));
-        let hits = work.await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
+        let hits = AbortOnDropHandle::new(work).await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
         let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
         let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
         Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), moments, started, &span))
@@ -79,15 +98,21 @@ impl LegSearch<'_> {
         let Some(vectors) = self.published.vectors.clone() else {
             return Ok((self.published.table.nearest(&vector, self.depth, self.filter.as_deref()).await?, None));
         };
-        let (depth, lexical, filter) = (self.depth, self.published.lexical.clone(), self.filter.clone());
-        let with_moments = self.needs_moments();
-        let search = move || {
-            // Vectors in memory know nothing of metadata; the lexical index of the same version does.
-            let among = filter.map(|filter| lexical.matching(&filter)).transpose()?;
-            let moments = with_moments.then(|| vectors.moments(&vector)).flatten();
-            Ok((vectors.nearest(&vector, depth, among.as_ref()), moments))
+        let among = match self.filter.clone() {
+            None => None,
+            Some(filter) => {
+                // Vectors in memory know nothing of metadata; the lexical index of the same version does.
+                let lexical = self.published.lexical.clone();
+                let matching = tokio::task::spawn_blocking(move || lexical.matching(&filter));
+                Some(AbortOnDropHandle::new(matching).await??)
+            }
         };
-        tokio::task::spawn_blocking(search).await?
+        let (depth, with_moments) = (self.depth, self.needs_moments());
+        let scan = tokio::task::spawn_blocking(move || {
+            let moments = with_moments.then(|| vectors.moments(&vector)).flatten();
+            (vectors.nearest(&vector, depth, among.as_ref()), moments)
+        });
+        Ok(AbortOnDropHandle::new(scan).await?)
     }
 
     /// Only z-scores of two legs look beyond the candidates.
@@ -117,7 +142,7 @@ impl LegOutcome {
     }
 
     pub(super) fn report(&self) -> LegReport {
-        LegReport { leg: self.leg, candidates: self.ranking.len(), elapsed: self.elapsed }
+        LegReport { leg: self.leg, candidates: self.ranking.len(), elapsed: self.elapsed, missing: None }
     }
 
     /// The leg's own ranking as the answer: its score is the score, and all of it is the leg's share.

@@ -43,6 +43,9 @@ pub(super) fn retrieval(collection: &str, query: &SearchQuery) -> Span {
         trivium.filter.text = field::Empty,
         trivium.index.version = field::Empty,
         trivium.hits = field::Empty,
+        trivium.degraded = field::Empty,
+        trivium.degraded.lexical_leg = field::Empty,
+        trivium.degraded.semantic_leg = field::Empty,
     );
     if capture_content() {
         span.record("gen_ai.retrieval.query.text", query.text.as_str());
@@ -56,6 +59,15 @@ pub(super) fn retrieval(collection: &str, query: &SearchQuery) -> Span {
 pub(super) fn record_found(span: &Span, found: &Found) {
     span.record("trivium.index.version", found.published.version());
     span.record("trivium.hits", found.hits.len());
+    span.record("trivium.degraded", found.legs.iter().any(|leg| leg.missing.is_some()));
+    for (leg, missing) in found.legs.iter().filter_map(|report| Some((report.leg, report.missing.as_ref()?))) {
+        let reason = missing.reason.as_str();
+        tracing::warn!(parent: span, leg = leg.name(), reason, "a leg is missing: the other answers alone");
+        match leg {
+            Leg::Lexical => span.record("trivium.degraded.lexical_leg", reason),
+            Leg::Semantic => span.record("trivium.degraded.semantic_leg", reason),
+        };
+    }
     for (place, hit) in found.hits.iter().take(LISTED_HITS).enumerate() {
         let key = |name: &str| format!("retrieval.documents.{place}.document.{name}");
         span.set_attribute(key("id"), hit.chunk.chunk_id.clone());

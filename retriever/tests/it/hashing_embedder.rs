@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 use trivium_retriever::collection::EmbedderRef;
 use trivium_retriever::embedder::{Embedder, Encoder, Lane};
 use trivium_service_kit::{Deadline, Error, Reason};
@@ -17,12 +18,54 @@ pub const MAX_TOKENS: usize = 40;
 #[derive(Default)]
 pub struct HashingEmbedder {
     embedded: AtomicUsize,
+    /// How queries fare; documents are always embedded.
+    queries: Mutex<Queries>,
+    /// Queries that are waited for.
+    waiting: Arc<watch::Sender<usize>>,
+}
+
+/// How the embedding of queries goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Queries {
+    /// As it should.
+    #[default]
+    Work,
+    /// It is refused.
+    Fail(Reason),
+    /// It never comes back.
+    Hang,
+}
+
+/// Counts itself among the queries that are waited for, for as long as it lives.
+struct Waiting(Arc<watch::Sender<usize>>);
+
+impl Waiting {
+    fn new(count: &Arc<watch::Sender<usize>>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl HashingEmbedder {
     /// Texts that were embedded so far.
     pub fn embedded(&self) -> usize {
         self.embedded.load(Ordering::SeqCst)
+    }
+
+    /// From now on queries fare so.
+    pub fn queries(&self, queries: Queries) {
+        *self.queries.lock().unwrap() = queries;
+    }
+
+    /// Waits until so many queries are waited for.
+    pub async fn waited_for(&self, count: usize) {
+        self.waiting.subscribe().wait_for(|waiting| *waiting == count).await.unwrap();
     }
 }
 
@@ -65,10 +108,19 @@ impl Embedder for HashingEmbedder {
         &self,
         wanted: &EmbedderRef,
         texts: Vec<String>,
-        _lane: Lane,
+        lane: Lane,
         _deadline: Deadline,
     ) -> Result<Vec<Vec<f32>>, Error> {
         assert_eq!(*wanted, model());
+        let queries = *self.queries.lock().unwrap();
+        match queries {
+            Queries::Fail(reason) if lane == Lane::Query => return Err(Error::new(reason, "as the test asked")),
+            Queries::Hang if lane == Lane::Query => {
+                let _waiting = Waiting::new(&self.waiting);
+                std::future::pending::<()>().await;
+            }
+            _ => {}
+        }
         self.embedded.fetch_add(texts.len(), Ordering::SeqCst);
         Ok(texts.iter().map(|text| vector(text)).collect())
     }

@@ -12,6 +12,7 @@ mod hashing_embedder;
 mod healing;
 mod maintenance;
 mod own_vectors;
+mod partial;
 mod purging;
 mod searching;
 mod service;

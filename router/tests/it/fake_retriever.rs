@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::Stream;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 use trivium_proto::retriever::v1::{
     CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, CreateCollectionResponse,
@@ -36,12 +37,27 @@ pub struct Script {
     pub collections: BTreeMap<&'static str, Vec<Hit>>,
     /// Whether the collections were made with an encoder that the model host does not serve.
     pub other_embedder: bool,
+    /// Why no search works.
+    pub fails: Option<Reason>,
+    /// A leg that does not work, and why.
+    pub broken_leg: Option<(Leg, Reason)>,
+    /// Collections that cannot be searched, and why.
+    pub broken_collections: BTreeMap<&'static str, Reason>,
+    /// Whether searches never end.
+    pub hangs: bool,
 }
 
 impl Default for Script {
     fn default() -> Self {
         let hits = vec![hit("guide.md", 8.0, 0.9), hit("faq.md", 2.0, 0.5)];
-        Self { collections: BTreeMap::from([("docs", hits)]), other_embedder: false }
+        Self {
+            collections: BTreeMap::from([("docs", hits)]),
+            other_embedder: false,
+            fails: None,
+            broken_leg: None,
+            broken_collections: BTreeMap::new(),
+            hangs: false,
+        }
     }
 }
 
@@ -75,17 +91,52 @@ pub struct FakeRetriever {
     pub searched: Mutex<Vec<SearchRequest>>,
     /// The version of every collection.
     pub version: AtomicU64,
+    /// Searches that are under way.
+    pub running: watch::Sender<usize>,
+}
+
+/// Counts itself among the searches that are under way, for as long as it lives.
+struct Underway<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Underway<'a> {
+    fn new(running: &'a watch::Sender<usize>) -> Self {
+        running.send_modify(|count| *count += 1);
+        Self(running)
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 impl FakeRetriever {
     pub fn new(script: Script) -> Arc<Self> {
-        Arc::new(Self { script, searched: Mutex::default(), version: AtomicU64::new(7) })
+        let (version, running) = (AtomicU64::new(7), watch::Sender::new(0));
+        Arc::new(Self { script, searched: Mutex::default(), version, running })
     }
 
     /// The state that searches read.
     fn snapshot(&self, collection: &str) -> Snapshot {
         let version = self.version.load(Ordering::SeqCst);
         Snapshot { collection: collection.to_owned(), version, ..Snapshot::default() }
+    }
+
+    /// The legs that answer a search and the report of the one that does not.
+    fn legs(&self, request: &SearchRequest) -> Result<(Vec<Leg>, Option<LegReport>), Error> {
+        let asked = |leg: &Leg| request.legs.contains(&i32::from(*leg));
+        let asked: Vec<Leg> = [Leg::Lexical, Leg::Semantic].into_iter().filter(asked).collect();
+        let Some((broken, reason)) = self.script.broken_leg.filter(|(leg, _)| asked.contains(leg)) else {
+            return Ok((asked, None));
+        };
+        let left: Vec<Leg> = asked.into_iter().filter(|leg| *leg != broken).collect();
+        if left.is_empty() || !request.allow_partial {
+            return Err(Error::new(reason, "as the test asked"));
+        }
+        let (reason, detail) = (reason.as_str().to_owned(), "as the test asked".to_owned());
+        let report = LegReport { leg: broken.into(), missing: true, reason, detail, ..LegReport::default() };
+        Ok((left, Some(report)))
     }
 
     fn search(&self, request: &SearchRequest) -> Result<SearchResponse, Error> {
@@ -108,19 +159,29 @@ impl FakeRetriever {
             Some(State::Version(version)) => snapshot.version = version,
             _ => {}
         }
-        let asked = |leg: &Leg| request.legs.contains(&i32::from(*leg));
+        let fails = self.script.fails.or(self.script.broken_collections.get(request.collection.as_str()).copied());
+        if let Some(reason) = fails {
+            return Err(Error::new(reason, "as the test asked").with_field("collection"));
+        }
+        let (legs, missing) = self.legs(request)?;
         let mut hits = hits.clone();
         for hit in &mut hits {
-            hit.legs.retain(|score| asked(&score.leg()));
+            hit.legs.retain(|score| legs.contains(&score.leg()));
         }
         hits.truncate(request.k.unwrap_or(10) as usize);
-        let legs = [Leg::Lexical, Leg::Semantic].into_iter().filter(asked);
+        let has_vector = legs.contains(&Leg::Semantic);
+        let reports = legs.into_iter().map(|leg| LegReport {
+            leg: leg.into(),
+            candidates: 2,
+            elapsed_ms: 1.5,
+            ..LegReport::default()
+        });
         let embedder = if self.script.other_embedder { "other" } else { "minilm" };
         Ok(SearchResponse {
             hits,
             snapshot: Some(snapshot),
-            embedder: asked(&Leg::Semantic).then(|| model_ref(embedder)),
-            legs: legs.map(|leg| LegReport { leg: leg.into(), candidates: 2, elapsed_ms: 1.5 }).collect(),
+            embedder: has_vector.then(|| model_ref(embedder)),
+            legs: reports.chain(missing).collect(),
             elapsed_ms: 2.0,
             fusion: request.fusion,
         })
@@ -139,6 +200,10 @@ impl RetrieverService for Served {
     async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
         let request = request.into_inner();
         self.0.searched.lock().expect("no test panics with it").push(request.clone());
+        let _underway = Underway::new(&self.0.running);
+        if self.0.script.hangs {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(self.0.search(&request)?))
     }
 
