@@ -267,5 +267,6 @@ fn reason_name(reason: DecisionReason) -> &'static str {
         DecisionReason::Caller => "CALLER",
         DecisionReason::Guard => "GUARD",
         DecisionReason::Ambiguous => "AMBIGUOUS",
+        DecisionReason::IntentUnavailable => "INTENT_UNAVAILABLE",
     }
 }

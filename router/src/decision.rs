@@ -57,6 +57,7 @@ fn reason(reason: PlanReason) -> DecisionReason {
         PlanReason::Caller => DecisionReason::Caller,
         PlanReason::Guard => DecisionReason::Guard,
         PlanReason::Ambiguous => DecisionReason::Ambiguous,
+        PlanReason::IntentUnavailable => DecisionReason::IntentUnavailable,
     }
 }
 

@@ -6,12 +6,13 @@
 
 mod account;
 mod analyze;
+mod budget;
 mod generate;
 mod merge;
 mod retrieve;
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{sync::mpsc, time::Instant};
 use tracing::Span;
@@ -23,14 +24,16 @@ use trivium_service_kit::{Deadline, Error, Reason};
 
 use self::{
     analyze::{Analysis, Wanted},
+    budget::HopKind,
     generate::Writer,
 };
 use crate::{
     audit::Witness,
     clients::{ModelHost, Retriever},
     decision::decision,
+    degrade::{Rung, is_outage, step_down},
     options::{HopOptions, Options},
-    policy::{Direct, Opening, Overrides, Policy, Retrieval, Step, open},
+    policy::{Direct, Legs, Opening, Overrides, Policy, Retrieval, RetrieverAway, Step, open},
     request::{Query, Question},
     trace,
 };
@@ -78,8 +81,9 @@ impl Engine {
         let (plan, intent) = match open(policy, &question.text, None, &wishes) {
             Opening::Settled(plan) => (*plan, None),
             Opening::Open(open) => {
+                let deadline = budget::deadline(deadline, HopKind::Analyze, &[], &self.hops);
                 let analysis = self.analyze(&question.text, Wanted::Intent, deadline, &mut account).await?;
-                let intent = analysis.into_intent()?;
+                let intent = analysis.intent.ok_or_else(analyze::no_intent)?;
                 witness.understood(&intent);
                 (open.decide(policy, &intent, &wishes), Some(intent))
             }
@@ -93,22 +97,6 @@ impl Engine {
             trace_id: account.trace_id,
             request_id: account.request_id,
         })
-    }
-}
-
-/// The deadline of one hop.
-#[derive(Clone, Copy, Debug)]
-struct Hop {
-    deadline: Deadline,
-    /// Whether the hop's own limit comes before the caller's deadline. Only
-    /// then is there time left to do without the hop.
-    is_capped: bool,
-}
-
-impl Hop {
-    fn new(deadline: Deadline, cap: Duration) -> Self {
-        let cap = Deadline::after(cap);
-        Self { deadline: deadline.min(cap), is_capped: cap < deadline }
     }
 }
 
@@ -150,33 +138,60 @@ impl Run {
 
     async fn decide(&mut self) -> Result<(Decision, Step, Vec<QueryVector>), Error> {
         let Query { question, road, overrides, .. } = &self.query;
-        let (plan, intent, vectors) = match open(&self.policy, &question.text, *road, overrides) {
+        let (mut plan, analysis) = match open(&self.policy, &question.text, *road, overrides) {
             Opening::Settled(plan) => {
-                let vectors = match plan.step.needs_vector() {
-                    true => self.understand(Wanted::Vector).await?.vectors,
-                    false => Vec::new(),
+                let analysis = match plan.step.needs_vector() {
+                    true => self.understand(Wanted::Vector).await?,
+                    false => Analysis::default(),
                 };
-                (*plan, None, vectors)
+                // A replay brings an intent, which settled nothing.
+                (*plan, Analysis { intent: None, ..analysis })
             }
             Opening::Open(open) => {
                 // The road is not known before the intent is. Both come out of one call and share its forward.
-                let mut analysis = self.understand(Wanted::Both).await?;
-                let vectors = std::mem::take(&mut analysis.vectors);
-                let intent = analysis.into_intent()?;
-                self.witness.understood(&intent);
-                (open.decide(&self.policy, &intent, &self.query.overrides), Some(intent), vectors)
+                let analysis = self.understand(Wanted::Both).await?;
+                let plan = match &analysis.intent {
+                    Some(intent) => {
+                        self.witness.understood(intent);
+                        open.decide(&self.policy, intent, &self.query.overrides)
+                    }
+                    None => open.without_intent(&self.policy, &self.query.overrides),
+                };
+                (plan, analysis)
             }
         };
-        trace::decided(&self.span, &plan, intent.as_ref());
-        Ok((decision(&self.policy, &plan, intent), plan.step, vectors))
+        if let Some(error) = &analysis.lost_intent {
+            self.degrade(Rung::Intent, error, "");
+        }
+        if let (Step::Retrieve(retrieval), Some(error)) = (&mut plan.step, &analysis.lost_vector) {
+            self.do_without_vector(retrieval, error)?;
+        }
+        trace::decided(&self.span, &plan, analysis.intent.as_ref());
+        Ok((decision(&self.policy, &plan, analysis.intent), plan.step, analysis.vectors))
+    }
+
+    /// Searches by words alone where the vector cannot be had. Whoever asked for the semantic road by name is told
+    /// that it is not there.
+    fn do_without_vector(&mut self, retrieval: &mut Retrieval, error: &Error) -> Result<(), Error> {
+        match (retrieval.legs(), self.query.road) {
+            (Legs::Lexical, _) => Ok(()),
+            (Legs::Semantic, Some(_)) => Err(error.clone()),
+            (Legs::Semantic | Legs::Hybrid, _) => {
+                retrieval.searches.iter_mut().for_each(|search| search.legs = Legs::Lexical);
+                self.degrade(Rung::Embedding, error, "");
+                Ok(())
+            }
+        }
     }
 
     /// Asks the model host. A replay takes the intent from its record, and asks for the vector alone.
     async fn understand(&mut self, wanted: Wanted) -> Result<Analysis, Error> {
         let recorded = self.query.past.as_ref().and_then(|past| past.intent.clone());
         let wanted = if recorded.is_some() { Wanted::Vector } else { wanted };
+        let later = budget::after(HopKind::Analyze, self.query.answer);
+        let deadline = budget::deadline(self.deadline, HopKind::Analyze, later, &self.engine.hops);
         let text = &self.query.question.text;
-        let mut analysis = self.engine.analyze(text, wanted, self.deadline, &mut self.account).await?;
+        let mut analysis = self.engine.understand(text, wanted, deadline, &mut self.account).await?;
         if recorded.is_some() {
             analysis.intent = recorded;
         }
@@ -184,7 +199,10 @@ impl Run {
     }
 
     async fn retrieve_and_answer(&mut self, retrieval: Retrieval, vectors: Vec<QueryVector>) -> Result<(), Error> {
-        let passages = self.retrieve(&retrieval, vectors).await?;
+        let passages = match self.retrieve(&retrieval, vectors).await {
+            Ok(passages) => passages,
+            Err(error) => return self.answer_without_retriever(retrieval, error).await,
+        };
         self.send(Event::Passages(PassageList { passages: passages.clone() })).await?;
         if !self.query.answer {
             return Ok(());
@@ -193,19 +211,34 @@ impl Run {
             self.account.finish_reason = FinishReason::NotInPassages;
             return self.send(Event::Text(nothing_found(&retrieval.collections()))).await;
         }
-        let hop = Hop::new(self.deadline, self.engine.hops.generate());
-        let Retrieval { generator, prompt, .. } = retrieval;
-        match self.generate(&passages, Writer { generator, prompt }, hop).await {
-            Err(error) if can_do_without(&error, hop) => {
-                tracing::warn!(reason = error.reason().as_str(), "the generator failed: passages without an answer");
-                let detail = match self.account.answer_chars {
-                    0 => "the passages stand without an answer",
-                    _ => "the answer breaks off; the passages are complete",
-                };
-                self.account.degrade("generator", error.reason(), detail);
+        match self.generate(&passages, Writer::of(retrieval)).await {
+            Err(error) if is_outage(error.reason()) => {
+                let rung = if self.account.answer_chars == 0 { Rung::Generator } else { Rung::BrokenAnswer };
+                self.degrade(rung, &error, "");
                 Ok(())
             }
             outcome => outcome,
+        }
+    }
+
+    /// Answers without passages, where the policy allows that, an answer is wanted, and the generator has one.
+    async fn answer_without_retriever(&mut self, retrieval: Retrieval, error: Error) -> Result<(), Error> {
+        let may = self.policy.on_retriever_away() == RetrieverAway::Direct && self.query.road.is_none();
+        if !may || !self.query.answer || !is_outage(error.reason()) {
+            return Err(error);
+        }
+        match self.generate(&[], Writer::of(retrieval)).await {
+            Ok(()) => {
+                self.degrade(Rung::Retriever, &error, "");
+                Ok(())
+            }
+            Err(broken) if self.account.answer_chars > 0 && is_outage(broken.reason()) => {
+                self.degrade(Rung::Retriever, &error, "");
+                self.degrade(Rung::BrokenAnswer, &broken, "");
+                Ok(())
+            }
+            // What the generator says of itself would only hide what is wrong.
+            Err(_) => Err(error),
         }
     }
 
@@ -213,11 +246,10 @@ impl Run {
         if !self.query.answer {
             return Ok(());
         }
-        let hop = Hop::new(self.deadline, self.engine.hops.generate());
         let writer = Writer { generator: direct.generator, prompt: direct.prompt };
-        match (self.generate(&[], writer, hop).await, direct.reply) {
+        match (self.generate(&[], writer).await, direct.reply) {
             (Err(error), Some(text)) if error.reason() == Reason::NoGenerator => {
-                self.account.degrade("generator", error.reason(), "the policy's fixed text stands in for an answer");
+                self.degrade(Rung::FixedText, &error, "");
                 self.send(Event::Text(text)).await
             }
             (outcome, _) => outcome,
@@ -232,6 +264,12 @@ impl Run {
         self.send(Event::Text(text)).await
     }
 
+    /// Takes a step down the ladder: flagged in the answer, in the trace and in the counter.
+    fn degrade(&mut self, rung: Rung, error: &Error, collection: &str) {
+        self.span.record(rung.row().attribute, error.reason().as_str());
+        self.account.degraded(step_down(rung, error.reason(), collection));
+    }
+
     /// Hands an event on, and waits while the caller is behind.
     async fn send(&mut self, event: Event) -> Result<(), Error> {
         if let Event::Text(text) = &event {
@@ -239,16 +277,6 @@ impl Run {
         }
         let gone = |_| Error::new(Reason::Cancelled, "the caller went away");
         self.events.send(Ok(event)).await.map_err(gone)
-    }
-}
-
-/// Whether the passages are worth having without an answer: the generator could
-/// not be had, and the caller still has time.
-fn can_do_without(error: &Error, hop: Hop) -> bool {
-    match error.reason() {
-        Reason::ModelHostUnavailable | Reason::GeneratorFailed | Reason::Overloaded | Reason::ShuttingDown => true,
-        Reason::DeadlineExceeded => hop.is_capped,
-        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod audit;
 mod cache;
 mod clients;
 mod decision;
+mod degrade;
 mod execute;
 mod grpc;
 mod options;

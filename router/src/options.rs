@@ -43,6 +43,8 @@ pub struct HopOptions {
     pub analyze_ms: u64,
     /// The search of one collection, in milliseconds.
     pub search_ms: u64,
+    /// One leg of a search, before the other answers alone, in milliseconds.
+    pub leg_ms: u64,
     /// The whole generation, in milliseconds.
     pub generate_ms: u64,
 }
@@ -66,7 +68,7 @@ impl Default for Options {
 
 impl Default for HopOptions {
     fn default() -> Self {
-        Self { analyze_ms: 10_000, search_ms: 20_000, generate_ms: 120_000 }
+        Self { analyze_ms: 10_000, search_ms: 20_000, leg_ms: 2_000, generate_ms: 120_000 }
     }
 }
 
@@ -99,6 +101,7 @@ impl Options {
         at_least("routes_poll_ms", self.routes_poll_ms, 10)?;
         at_least("hops.analyze_ms", self.hops.analyze_ms, 1)?;
         at_least("hops.search_ms", self.hops.search_ms, 1)?;
+        at_least("hops.leg_ms", self.hops.leg_ms, 1)?;
         at_least("hops.generate_ms", self.hops.generate_ms, 1)
     }
 

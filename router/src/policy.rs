@@ -67,7 +67,19 @@ pub struct Policy {
     ambiguous: Ambiguous,
     low_confidence: Action,
     out_of_scope: Rule,
+    on_retriever_away: RetrieverAway,
     intents: BTreeMap<String, Mapped>,
+}
+
+/// What is done with a query that needs passages while no collection can be searched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetrieverAway {
+    /// It fails, with the reason.
+    #[default]
+    Fail,
+    /// The generator answers without passages, and the answer says so.
+    Direct,
 }
 
 impl Policy {
@@ -90,6 +102,11 @@ impl Policy {
     /// The text that it was read from.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What is done with a query that needs passages while no collection can be searched.
+    pub fn on_retriever_away(&self) -> RetrieverAway {
+        self.on_retriever_away
     }
 
     /// Refuses intents that the model cannot give.

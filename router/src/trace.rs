@@ -17,7 +17,7 @@ use crate::{
     request::Question,
 };
 
-/// A span with every field that [`decided`] and [`finished`] fill in.
+/// A span with every field that [`decided`] and [`finished`] fill in, and one for each rung of the ladder.
 macro_rules! chain_span {
     ($name:literal) => {
         info_span!(
@@ -42,7 +42,14 @@ macro_rules! chain_span {
             "trivium.intent.model.name" = field::Empty,
             "trivium.intent.model.version" = field::Empty,
             "trivium.degraded" = field::Empty,
-            "trivium.cache.hit" = field::Empty
+            "trivium.cache.hit" = field::Empty,
+            "trivium.degraded.intent" = field::Empty,
+            "trivium.degraded.embedding" = field::Empty,
+            "trivium.degraded.semantic_leg" = field::Empty,
+            "trivium.degraded.lexical_leg" = field::Empty,
+            "trivium.degraded.collection" = field::Empty,
+            "trivium.degraded.retriever" = field::Empty,
+            "trivium.degraded.generator" = field::Empty
         )
     };
 }

@@ -18,10 +18,10 @@ pub fn footer(style: Style, answer: &Answer, explain: bool, columns: usize) -> S
 }
 
 fn warnings(style: Style, answer: &Answer) -> Option<String> {
-    let left_out = answer
-        .degraded
-        .iter()
-        .map(|left_out| format!("{} left out ({}): {}", left_out.part, left_out.reason, left_out.detail));
+    let left_out = answer.degraded.iter().map(|left_out| {
+        let of = if left_out.collection.is_empty() { String::new() } else { format!(" of {}", left_out.collection) };
+        format!("{}{of} left out ({}): {}", left_out.part, left_out.reason, left_out.detail)
+    });
     let lines: Vec<String> = left_out
         .chain(doubts(answer))
         .map(|words| format!("  {}", style.warning(&format!("! {}", single_line(&words)))))
@@ -43,6 +43,7 @@ fn doubts(answer: &Answer) -> impl Iterator<Item = String> {
         about(&doubtful, "the passage may not say what cites it:"),
         about(&answer.unknown_citations, "the model cited passages that there are not:"),
         about(&answer.passages_left_out, "the prompt had no room for"),
+        about(&answer.passages_cut, "the prompt had room for a part only of"),
     ]
     .into_iter()
     .flatten()
@@ -189,9 +190,13 @@ mod tests {
             part: "generator".into(),
             reason: "GENERATOR_FAILED".into(),
             detail: "passages only".into(),
+            collection: String::new(),
         };
-        let text = footer(Style::PLAIN, &Answer { degraded: vec![left_out], ..Answer::default() }, false, 80);
-        assert_eq!(text, "\n  ! generator left out (GENERATOR_FAILED): passages only\n");
+        let leg = DegradationView { part: "semantic_leg".into(), collection: "docs".into(), ..left_out.clone() };
+        for (left_out, what) in [(left_out, "generator"), (leg, "semantic_leg of docs")] {
+            let text = footer(Style::PLAIN, &Answer { degraded: vec![left_out], ..Answer::default() }, false, 80);
+            assert_eq!(text, format!("\n  ! {what} left out (GENERATOR_FAILED): passages only\n"));
+        }
     }
 
     #[test]

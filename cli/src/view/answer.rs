@@ -40,6 +40,8 @@ pub struct Answer {
     pub passages_left_out: Vec<u32>,
     /// Whether the answer came from the router's cache.
     pub cached: bool,
+    /// Numbers of the passages of which the prompt held the beginning only.
+    pub passages_cut: Vec<u32>,
     /// The trace.
     pub trace_id: String,
     /// The request.
@@ -72,6 +74,8 @@ pub struct DegradationView {
     pub reason: String,
     /// What the answer does without it.
     pub detail: String,
+    /// The collection that it was left out of; empty where it is no part of one.
+    pub collection: String,
 }
 
 /// What an event of the stream brought, for showing it at once.
@@ -143,7 +147,12 @@ impl Answer {
         self.degraded = account
             .degraded
             .into_iter()
-            .map(|left_out| DegradationView { part: left_out.part, reason: left_out.reason, detail: left_out.detail })
+            .map(|left_out| DegradationView {
+                part: left_out.part,
+                reason: left_out.reason,
+                detail: left_out.detail,
+                collection: left_out.collection,
+            })
             .collect();
         self.models =
             account.models.into_iter().map(|used| (used.role, used.model.unwrap_or_default().into())).collect();
@@ -153,6 +162,7 @@ impl Answer {
         self.unknown_citations = account.unknown_citations;
         self.passages_left_out = account.passages_left_out;
         self.cached = account.cached;
+        self.passages_cut = account.passages_cut;
         self.trace_id = account.trace_id;
         self.request_id = account.request_id;
     }

@@ -8,10 +8,7 @@ use trivium_proto::{
     retriever::v1::{Leg, SearchResponse, Snapshot},
     router::v1::{Account, Degradation, ModelUse},
 };
-use trivium_service_kit::{
-    Reason, Service,
-    telemetry::{self, metrics},
-};
+use trivium_service_kit::telemetry;
 
 use super::ms_since;
 
@@ -34,6 +31,8 @@ pub(crate) struct AccountBuilder {
     pub unknown_citations: Vec<u32>,
     /// Numbers of the passages that the prompt had no room for.
     pub passages_left_out: Vec<u32>,
+    /// Numbers of the passages of which the prompt holds the beginning only.
+    pub passages_cut: Vec<u32>,
     /// Code points of the answer that were sent.
     pub answer_chars: usize,
     /// The answer, for the trace. Empty unless content may be captured.
@@ -56,6 +55,7 @@ impl AccountBuilder {
             usage: None,
             unknown_citations: Vec::new(),
             passages_left_out: Vec::new(),
+            passages_cut: Vec::new(),
             answer_chars: 0,
             captured_answer: String::new(),
         }
@@ -92,7 +92,7 @@ impl AccountBuilder {
     pub fn searched(&mut self, response: &mut SearchResponse) {
         self.snapshots.extend(response.snapshot.take());
         self.used("embedder", response.embedder.clone());
-        for leg in &response.legs {
+        for leg in response.legs.iter().filter(|leg| !leg.missing) {
             match leg.leg() {
                 Leg::Lexical => self.took("lexical", leg.elapsed_ms),
                 Leg::Semantic => self.took("semantic", leg.elapsed_ms),
@@ -102,10 +102,8 @@ impl AccountBuilder {
     }
 
     /// Notes a part that the answer does without.
-    pub fn degrade(&mut self, part: &'static str, reason: Reason, detail: &str) {
-        metrics::of(Service::Router).degraded(part, reason);
-        let (reason, detail) = (reason.as_str().to_owned(), detail.to_owned());
-        self.degraded.push(Degradation { part: part.to_owned(), reason, detail });
+    pub fn degraded(&mut self, part: Degradation) {
+        self.degraded.push(part);
     }
 
     /// Whether some part was left out.
@@ -136,6 +134,7 @@ impl AccountBuilder {
             usage: self.usage,
             unknown_citations: self.unknown_citations,
             passages_left_out: self.passages_left_out,
+            passages_cut: self.passages_cut,
             ..Account::default()
         }
     }

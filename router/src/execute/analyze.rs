@@ -4,7 +4,8 @@ use tokio::time::Instant;
 use trivium_proto::model::v1::{AnalyzeRequest, Intent, QueryVector};
 use trivium_service_kit::{Deadline, Error, Reason};
 
-use super::{AccountBuilder, Engine, Hop, ms_since};
+use super::{AccountBuilder, Engine, ms_since};
+use crate::degrade::is_outage;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,22 +15,63 @@ pub(super) enum Wanted {
     Both,
 }
 
-/// What came back.
+/// What came back, and what did not.
 #[derive(Default)]
 pub(super) struct Analysis {
+    /// The intent, where it was asked for and could be had.
     pub intent: Option<Intent>,
-    /// One vector for each encoder that serves.
+    /// Why there is no intent although it was asked for.
+    pub lost_intent: Option<Error>,
+    /// One vector for each encoder that serves. None where the retriever is to encode the query itself.
     pub vectors: Vec<QueryVector>,
+    /// Why the query cannot be encoded.
+    pub lost_vector: Option<Error>,
+}
+
+/// The fault of a model host that gives no intent when asked for one.
+pub(super) fn no_intent() -> Error {
+    Error::new(Reason::Internal, "the model host gave no intent when asked for one")
 }
 
 impl Analysis {
-    /// The intent, where it was asked for.
-    pub fn into_intent(self) -> Result<Intent, Error> {
-        self.intent.ok_or_else(|| Error::new(Reason::Internal, "the model host gave no intent when asked for one"))
+    /// What is known when the model host says nothing.
+    fn lost(wanted: Wanted, error: Error) -> Self {
+        Self {
+            lost_intent: (wanted != Wanted::Vector).then(|| error.clone()),
+            lost_vector: (wanted != Wanted::Intent).then_some(error),
+            ..Self::default()
+        }
     }
 }
 
 impl Engine {
+    /// Asks for the intent, the vector, or both, and does without what cannot be had.
+    ///
+    /// # Errors
+    /// When the query itself is refused.
+    pub(super) async fn understand(
+        &self,
+        text: &str,
+        wanted: Wanted,
+        deadline: Deadline,
+        account: &mut AccountBuilder,
+    ) -> Result<Analysis, Error> {
+        let error = match self.analyze(text, wanted, deadline, account).await {
+            Ok(analysis) => return Ok(analysis),
+            Err(error) => error,
+        };
+        match error.reason() {
+            // One of the two models does not serve. If it is the intent model, the vector can still be had.
+            Reason::NoModel if wanted == Wanted::Both => {
+                let vector = Box::pin(self.understand(text, Wanted::Vector, deadline, account)).await?;
+                Ok(Analysis { lost_intent: Some(error), ..vector })
+            }
+            Reason::NoModel => Ok(Analysis::lost(wanted, error)),
+            reason if is_outage(reason) => Ok(Analysis::lost(wanted, error)),
+            _ => Err(error),
+        }
+    }
+
     /// Asks for the intent, the vector, or both in one call.
     pub(super) async fn analyze(
         &self,
@@ -45,8 +87,9 @@ impl Engine {
             ..AnalyzeRequest::default()
         };
         let started = Instant::now();
-        let response = self.model_host.analyze(request, Hop::new(deadline, self.hops.analyze()).deadline).await?;
+        let outcome = self.model_host.analyze(request, deadline).await;
         account.took("analyze", ms_since(started));
+        let response = outcome?;
         if let Some(timings) = &response.timings {
             account.computed(timings);
         }
@@ -56,6 +99,7 @@ impl Engine {
         for vector in &response.vectors {
             account.used("embedder", vector.embedder.clone());
         }
-        Ok(Analysis { intent: response.intent, vectors: response.vectors })
+        let lost_intent = (wanted != Wanted::Vector && response.intent.is_none()).then(no_intent);
+        Ok(Analysis { intent: response.intent, lost_intent, vectors: response.vectors, lost_vector: None })
     }
 }

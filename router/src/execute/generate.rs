@@ -8,7 +8,8 @@ use trivium_proto::{
 };
 use trivium_service_kit::{Error, Reason};
 
-use super::{Event, Hop, Run, ms_since};
+use super::{Event, HopKind, Run, budget, ms_since};
+use crate::policy::Retrieval;
 
 /// Who writes an answer; what is `None` is left to the model host.
 pub(super) struct Writer {
@@ -16,9 +17,16 @@ pub(super) struct Writer {
     pub(super) prompt: Option<String>,
 }
 
+impl Writer {
+    /// The writer that a road with retrieval names.
+    pub(super) fn of(retrieval: Retrieval) -> Self {
+        Self { generator: retrieval.generator, prompt: retrieval.prompt }
+    }
+}
+
 impl Run {
     /// Asks for an answer from `passages`, or without any, and hands it on as it comes.
-    pub(super) async fn generate(&mut self, passages: &[Passage], writer: Writer, hop: Hop) -> Result<(), Error> {
+    pub(super) async fn generate(&mut self, passages: &[Passage], writer: Writer) -> Result<(), Error> {
         let request = GenerateRequest {
             query: self.query.question.text.clone(),
             passages: passages.iter().map(to_generation).collect(),
@@ -27,13 +35,14 @@ impl Run {
             ..GenerateRequest::default()
         };
         let started = Instant::now();
-        let outcome = self.forward(request, hop).await;
+        let outcome = self.forward(request).await;
         self.account.took("generate", ms_since(started));
         outcome
     }
 
-    async fn forward(&mut self, request: GenerateRequest, hop: Hop) -> Result<(), Error> {
-        let mut events = self.engine.model_host.generate(request, hop.deadline).await?;
+    async fn forward(&mut self, request: GenerateRequest) -> Result<(), Error> {
+        let deadline = budget::deadline(self.deadline, HopKind::Generate, &[], &self.engine.hops);
+        let mut events = self.engine.model_host.generate(request, deadline).await?;
         let mut closing = None;
         // The stream is read to its end and not only to its last event: a caller who leaves before the
         // status has come has cancelled the call, and its span would say so.
@@ -56,6 +65,7 @@ impl Run {
         self.account.usage = summary.usage;
         self.account.unknown_citations = summary.unknown_citations;
         self.account.passages_left_out = summary.passages_left_out;
+        self.account.passages_cut = summary.passages_cut;
     }
 }
 

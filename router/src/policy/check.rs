@@ -63,6 +63,7 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         let rule = checker.rule(section, &name.span(), &settings)?;
         intents.insert(name.get_ref().clone(), Mapped { rule, at: checker.position(&name.span()) });
     }
+    let on_retriever_away = file.default.on_retriever_away.as_ref().map(|away| *away.get_ref()).unwrap_or_default();
     Ok(Policy {
         text: text.to_owned(),
         version: digest(text),
@@ -73,6 +74,7 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         ambiguous,
         low_confidence: low_confidence.action,
         out_of_scope,
+        on_retriever_away,
         intents,
     })
 }
@@ -111,6 +113,9 @@ impl Checker<'_> {
             return self.refuse(span.clone(), "the rule has no `route`");
         };
         self.refuse_idle_keys(*road.get_ref(), section)?;
+        if let Some(key) = &section.on_retriever_away {
+            return self.refuse(key.span(), "`on_retriever_away` belongs in [default]: it holds for every road");
+        }
         let settings = self.settings(section, defaults)?;
         let action = self.action(*road.get_ref(), &road.span(), section, settings)?;
         Ok(Rule { action, threshold: self.threshold(section)? })
@@ -268,6 +273,12 @@ mod tests {
             ("version = 1\n[ambiguous]\nfilter = \"x = 1\"", (3, 10), "needs `collections`"),
             ("version = 1\n[ambiguous]\nthreshold = 0.5", (3, 1), "threshold"),
             ("version = 1\n[ambiguous]\nroute = \"lexical\"\nreply = \"x\"", (4, 9), "no effect"),
+            ("version = 1\n[default]\non_retriever_away = \"shrug\"", (3, 21), "shrug"),
+            (
+                "version = 1\n[intents.a]\nroute = \"lexical\"\non_retriever_away = \"direct\"",
+                (4, 21),
+                "belongs in [default]",
+            ),
             ("version = 1\n[intents.a", (2, 11), ""),
         ];
         for (text, (line, column), why) in table {

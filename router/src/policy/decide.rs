@@ -66,6 +66,8 @@ pub enum PlanReason {
     Guard,
     /// Intents were too close to tell apart.
     Ambiguous,
+    /// The intent could not be had.
+    IntentUnavailable,
 }
 
 impl PlanReason {
@@ -79,6 +81,7 @@ impl PlanReason {
             Self::Caller => "caller",
             Self::Guard => "guard",
             Self::Ambiguous => "ambiguous",
+            Self::IntentUnavailable => "intent_unavailable",
         }
     }
 }
@@ -137,6 +140,13 @@ pub fn open(policy: &Policy, query: &str, road: Option<ForcedRoad>, wishes: &Ove
 }
 
 impl Open {
+    /// The plan for a query whose intent could not be had: what `[default]` does.
+    pub fn without_intent(self, policy: &Policy, wishes: &Overrides) -> Plan {
+        let step = policy.default.step(wishes);
+        let explanation = format!("the intent could not be had: the default, {}", step.road());
+        unasked(PlanReason::IntentUnavailable, step, explanation, self.guards, wishes)
+    }
+
     /// The plan for a query of this intent.
     ///
     /// The confidence must reach the threshold of the intent's rule; where the rule has none, the model's own for the

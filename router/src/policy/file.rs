@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::RetrieverAway;
+
 /// What is read first, so that a file of another version is called that, and
 /// not a file with unknown keys.
 #[derive(Deserialize)]
@@ -42,6 +44,7 @@ pub struct Section {
     pub generator: Option<Spanned<String>>,
     pub prompt: Option<Spanned<String>>,
     pub reply: Option<Spanned<String>>,
+    pub on_retriever_away: Option<Spanned<RetrieverAway>>,
 }
 
 /// What happens to a query whose intents are equally likely. The keys of a rule are spelt out here and in [`Guard`],
@@ -64,7 +67,8 @@ impl Ambiguous {
     /// The margin, and the rest as a rule.
     pub fn split(self) -> (Option<Spanned<f64>>, Section) {
         let Self { margin, route, collections, k, filter, fusion, generator, prompt, reply } = self;
-        (margin, Section { route, threshold: None, collections, k, filter, fusion, generator, prompt, reply })
+        let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..Section::default() };
+        (margin, section)
     }
 }
 
@@ -101,7 +105,7 @@ impl Guard {
     pub fn split(self) -> (GuardHead, Section) {
         let Self { name, regex, quoted, identifier, language, .. } = self;
         let Self { route, collections, k, filter, fusion, generator, prompt, reply, .. } = self;
-        let section = Section { route, threshold: None, collections, k, filter, fusion, generator, prompt, reply };
+        let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..Section::default() };
         (GuardHead { name, regex, quoted, identifier, language }, section)
     }
 }

@@ -48,6 +48,7 @@ async fn an_answer_carries_its_whole_provenance() {
     assert_eq!(account.usage.map(|usage| usage.output_tokens), Some(3));
     assert_eq!(response.citations[0].support(), CitationSupport::Holds);
     assert_eq!((&account.unknown_citations[..], &account.passages_left_out[..]), (&[9][..], &[2][..]));
+    assert_eq!(account.passages_cut, [1]);
     assert!(account.degraded.is_empty() && !account.request_id.is_empty());
 }
 
@@ -191,7 +192,7 @@ async fn an_answer_that_breaks_off_is_flagged() {
     let response = world.query(QueryOptions::default()).await.expect("passages");
     assert_eq!(response.answer, "It is ");
     let degraded = response.account.expect("an account").degraded;
-    assert_eq!(degraded[0].detail, "the answer breaks off; the passages are complete");
+    assert_eq!(degraded[0].detail, "the answer breaks off; what was sent before it is complete");
 }
 
 #[tokio::test]

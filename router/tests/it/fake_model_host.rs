@@ -32,6 +32,23 @@ pub enum Generation {
     BreaksOff(&'static str, Reason),
     /// One piece, then nothing, for ever.
     Hangs(&'static str),
+    /// One piece after another, for ever.
+    Floods(&'static str),
+}
+
+/// How analyses go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Analysis {
+    /// Intent and vector, as asked for.
+    Gives,
+    /// Nothing, for ever.
+    Hangs,
+    /// Refused.
+    Fails(Reason),
+    /// Refused where the intent is asked for: no intent model serves.
+    HasNoIntent,
+    /// The intent without the vector that was asked for as well.
+    GivesNoVector,
 }
 
 /// What the model host says.
@@ -40,7 +57,7 @@ pub struct Script {
     pub intent: Intent,
     pub labels: Vec<&'static str>,
     pub generation: Generation,
-    pub analyze_hangs: bool,
+    pub analysis: Analysis,
 }
 
 impl Default for Script {
@@ -50,7 +67,7 @@ impl Default for Script {
             intent: intent("how_to", 0.9),
             labels,
             generation: Generation::Says(vec!["It is ", "here [1]."]),
-            analyze_hangs: false,
+            analysis: Analysis::Gives,
         }
     }
 }
@@ -151,13 +168,19 @@ impl ModelService for Served {
     async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
         let request = request.into_inner();
         self.0.analyzed.lock().expect("no test panics with it").push(request.clone());
-        if self.0.script.analyze_hangs {
-            std::future::pending::<()>().await;
+        match self.0.script.analysis {
+            Analysis::Hangs => std::future::pending().await,
+            Analysis::Fails(reason) => return Err(Error::new(reason, "as the test asked").into()),
+            Analysis::HasNoIntent if request.intent => {
+                return Err(Error::new(Reason::NoModel, "as the test asked").into());
+            }
+            Analysis::Gives | Analysis::HasNoIntent | Analysis::GivesNoVector => {}
         }
+        let has_vector = request.vector && self.0.script.analysis != Analysis::GivesNoVector;
         let vector = QueryVector { embedder: Some(model_ref("minilm")), values: vec![0.6, 0.8] };
         Ok(Response::new(AnalyzeResponse {
             intent: request.intent.then(|| Intent { model: Some(self.0.intents()), ..self.0.script.intent.clone() }),
-            vectors: if request.vector { vec![vector] } else { Vec::new() },
+            vectors: if has_vector { vec![vector] } else { Vec::new() },
             tokens: 5,
             truncated: false,
             timings: Some(ComputeTimings { queue_ms: 0.1, tokenize_ms: 0.2, forward_ms: 4.0 }),
@@ -191,6 +214,14 @@ impl ModelService for Served {
                 let first = stream::iter([text(piece)]);
                 Box::pin(first.chain(stream::pending()).inspect(move |_| {
                     let _held = &guard;
+                }))
+            }
+            Generation::Floods(piece) => {
+                let guard = LetGo(self.0.let_go.clone());
+                let piece = text(piece);
+                Box::pin(stream::repeat_with(move || {
+                    let _held = &guard;
+                    piece.clone()
                 }))
             }
         };

@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod cache;
 mod deadlines;
+mod degradation;
 mod fake_model_host;
 mod fake_retriever;
 mod guards;

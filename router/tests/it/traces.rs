@@ -154,7 +154,10 @@ async fn every_call_below_is_a_child_of_the_query() {
 #[tokio::test]
 async fn a_degraded_answer_is_marked_and_a_failed_one_too() {
     let degraded = record(Plan::of_generation(Generation::Fails(Reason::GeneratorFailed))).await.fields("query");
-    assert_eq!(degraded["trivium.degraded"], "true");
+    assert_eq!(
+        (&*degraded["trivium.degraded"], &*degraded["trivium.degraded.generator"]),
+        ("true", "GENERATOR_FAILED")
+    );
     assert!(!degraded.contains_key("error.type"));
     let failed = record(Plan::of_generation(Generation::Fails(Reason::GeneratorNotFound))).await.fields("query");
     assert_eq!((failed["otel.status_code"].as_str(), failed["error.type"].as_str()), ("ERROR", "GENERATOR_NOT_FOUND"));

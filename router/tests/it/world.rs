@@ -59,6 +59,8 @@ pub struct Plan {
     pub generate_ms: Option<u64>,
     pub audit: AuditOptions,
     pub cache: CacheOptions,
+    pub analyze_ms: Option<u64>,
+    pub search_ms: Option<u64>,
 }
 
 impl Plan {
@@ -103,8 +105,14 @@ impl World {
         if let Some(ms) = plan.default_deadline_ms {
             options.server.default_deadline_ms = ms;
         }
-        if let Some(ms) = plan.generate_ms {
-            options.hops.generate_ms = ms;
+        let hops = &mut options.hops;
+        let caps = [
+            (plan.generate_ms, &mut hops.generate_ms),
+            (plan.analyze_ms, &mut hops.analyze_ms),
+            (plan.search_ms, &mut hops.search_ms),
+        ];
+        for (given, cap) in caps {
+            *cap = given.unwrap_or(*cap);
         }
         options.audit = plan.audit;
         options.cache = plan.cache;
