@@ -30,6 +30,10 @@ use super::ServerOptions;
 /// How long the loop waits after the system refused a connection, for instance for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The least calls that one connection may have open. A client opens as many as it likes, a hundred in general, before it
+/// has read what the server allows, and those beyond would be reset by the protocol instead of refused with a hint.
+const FEWEST_STREAMS: u32 = 256;
+
 /// The connection that a request came on. It stands in the request's extensions, so that
 /// services can be fair between callers without knowing who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +128,7 @@ where
         .keep_alive_interval(probe)
         .keep_alive_timeout(probe)
         .adaptive_window(true)
-        .max_concurrent_streams(u32::try_from(options.max_concurrent_requests).unwrap_or(u32::MAX));
+        .max_concurrent_streams(u32::try_from(options.max_concurrent_requests).unwrap_or(u32::MAX).max(FEWEST_STREAMS));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

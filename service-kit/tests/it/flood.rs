@@ -9,6 +9,8 @@ use crate::support::{Running, analyze, client_of, start};
 const CALLS: usize = 10_000;
 const CONNECTIONS: usize = 100;
 const AT_ONCE: usize = 50;
+/// Longer than any machine takes.
+const PATIENCE_MS: u64 = 600_000;
 
 /// How the calls of a flood ended.
 #[derive(Debug, Default)]
@@ -20,7 +22,12 @@ struct Tally {
 /// Makes all calls at the same time, over many connections.
 async fn flood(server: &Running) -> Tally {
     // However slow the machine, a call that is neither served nor refused is a fault, and not a matter of time.
-    let options = ClientOptions { default_timeout_ms: 600_000, ..ClientOptions::to(server.handle.addr().port()) };
+    let options = ClientOptions {
+        default_timeout_ms: PATIENCE_MS,
+        connect_timeout_ms: PATIENCE_MS,
+        keepalive_ms: PATIENCE_MS,
+        ..ClientOptions::to(server.handle.addr().port())
+    };
     let clients: Vec<_> = (0..CONNECTIONS).map(|_| client_of(Service::Cli, &options)).collect();
     let mut calls = JoinSet::new();
     for number in 0..CALLS {
@@ -45,8 +52,12 @@ async fn flood(server: &Running) -> Tally {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_calls_at_once_are_each_answered_or_refused_with_a_hint() {
     for max_slowdown_percent in [0, 200] {
-        let options =
-            ServerOptions { max_concurrent_requests: AT_ONCE, max_slowdown_percent, ..ServerOptions::default() };
+        let options = ServerOptions {
+            max_concurrent_requests: AT_ONCE,
+            max_slowdown_percent,
+            keepalive_ms: PATIENCE_MS,
+            ..ServerOptions::default()
+        };
         let server = start(options).await;
         let tally = flood(&server).await;
         assert_eq!(tally.served + tally.refused, CALLS, "{tally:?}");
