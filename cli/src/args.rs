@@ -166,6 +166,7 @@ mod tests {
             "trivium collections untag docs v1",
             "trivium collections purge docs a b --yes --json",
             "trivium eval retrieval folder --json --keep --split test",
+            "trivium eval recall docs --queries q.txt -k 5 --at-least 0.98 --json",
             "trivium bench --json --clients 1,8",
             "trivium bench search --collection docs --json",
             "trivium bench knee --call route --objective-ms 250 --from 20 --step-seconds 5 --json",

@@ -64,6 +64,8 @@ pub struct SearchQuery {
     pub group_by_document: bool,
     /// Whether the lexical leg's scores are explained term by term.
     pub explain: bool,
+    /// Whether the semantic leg reads the table itself, past the vectors in memory.
+    pub exact: bool,
     /// The least version to answer from; 0 for any.
     pub min_version: u64,
     /// A condition on the documents, as the client wrote it; checked when the collection is known.

@@ -155,7 +155,8 @@ fn bar_style() -> ProgressStyle {
     ProgressStyle::with_template("{bar:40.cyan/dim} {pos}/{len} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn read_queries(file: &Path) -> anyhow::Result<Vec<String>> {
+/// The lines of a file that say something.
+pub(super) fn read_queries(file: &Path) -> anyhow::Result<Vec<String>> {
     let text = fs_err::read_to_string(file)?;
     let queries: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if queries.is_empty() {
@@ -165,7 +166,7 @@ fn read_queries(file: &Path) -> anyhow::Result<Vec<String>> {
 }
 
 /// Titles of documents, asked for by a query that is near to nothing in particular.
-async fn titles(retriever: &Retriever, collection: &str) -> anyhow::Result<Vec<String>> {
+pub(super) async fn titles(retriever: &Retriever, collection: &str) -> anyhow::Result<Vec<String>> {
     let request = SearchRequest {
         collection: collection.to_owned(),
         query: "overview of everything".to_owned(),

@@ -1,5 +1,7 @@
 //! `trivium eval`: the quality of retrieval on a judged set.
 
+mod recall;
+
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context, bail};
@@ -33,7 +35,11 @@ const READ_AHEAD: usize = 64;
 pub enum Command {
     /// Measure both legs and their fusions on a set in BEIR's layout
     Retrieval(RetrievalArgs),
+    /// Measure how many of the nearest passages a search by meaning finds
+    Recall(RecallArgs),
 }
+
+pub use recall::RecallArgs;
 
 /// Arguments of `trivium eval retrieval`.
 #[derive(Debug, clap::Args)]
@@ -62,8 +68,10 @@ pub struct RetrievalArgs {
 
 /// Runs one of them.
 pub async fn run(command: Command) -> anyhow::Result<()> {
-    let Command::Retrieval(args) = command;
-    retrieval(args).await
+    match command {
+        Command::Retrieval(args) => retrieval(args).await,
+        Command::Recall(args) => recall::run(args).await,
+    }
 }
 
 async fn retrieval(args: RetrievalArgs) -> anyhow::Result<()> {

@@ -346,6 +346,10 @@ pub struct SearchRequest {
     /// with allow_partial only. 0 means until a little before the call's deadline.
     #[prost(uint32, tag = "14")]
     pub leg_budget_ms: u32,
+    /// Whether the semantic leg compares the query with every vector of the table itself, past everything that is kept to
+    /// find the same faster. Slow; meant for measuring what the faster ways miss.
+    #[prost(bool, tag = "15")]
+    pub exact: bool,
 }
 /// LegScore is what one leg said of one hit.
 #[allow(clippy::all)]

@@ -19,8 +19,11 @@ use crate::vector::{ChunkRow, CompactionBounds, ExactVectors, RowPlace, VectorTa
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use trivium_service_kit::Service;
+use trivium_service_kit::telemetry::metrics;
 
 /// Commits that pass after a compaction that failed, so that a lasting cause does not burden each of them.
 const COMMITS_AFTER_FAILED_COMPACTION: u32 = 64;
@@ -193,8 +196,10 @@ impl Writer {
     }
 
     async fn answer_writes(&mut self, first: Request) {
+        let started = Instant::now();
         let (changes, answers) = self.gather(first);
         let outcome = self.write(changes).await;
+        metrics::of(Service::Retriever).committed(outcome.is_ok(), started.elapsed());
         answer(outcome, answers);
         self.compact_if_due().await;
     }
@@ -319,7 +324,7 @@ impl Writer {
 
     #[tracing::instrument(skip_all, fields(collection = self.collection))]
     async fn compact(&mut self) -> Result<(), CollectionError> {
-        let before = self.table.fragments();
+        let (started, before) = (Instant::now(), self.table.fragments());
         let Some(compacted) = self.table.compact(self.compaction).await? else { return Ok(()) };
         self.table = compacted.table;
         // Both legs know rows by their ids, which stay: only the directory has to learn where the rows are now.
@@ -327,6 +332,7 @@ impl Writer {
         let moved = compacted.moved;
         self.index_and_publish(LexicalChange::default(), vectors, |directory| directory.move_rows(&moved)).await?;
         let (after, rows) = (self.table.fragments(), moved.len());
+        metrics::of(Service::Retriever).compacted(rows as u64, started.elapsed());
         tracing::info!(fragments_before = before, fragments_after = after, rows, "small fragments were merged");
         Ok(())
     }

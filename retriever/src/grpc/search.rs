@@ -37,6 +37,7 @@ pub(super) fn query(request: proto::SearchRequest, blend: [Weight; 2]) -> Result
         weights,
         group_by_document: request.group_by_document,
         explain: request.explain,
+        exact: request.exact,
         min_version: request.min_version,
         filter: Some(request.filter).filter(|filter| !filter.is_empty()),
         as_of: request.as_of.map(snapshots::as_of).transpose()?,

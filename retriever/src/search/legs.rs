@@ -5,7 +5,7 @@ use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
 use crate::collection::{Collection, CollectionError, Published};
 use crate::embedder::{Embedder, Lane, checked_vectors};
 use crate::filter::Filter;
-use crate::vector::VectorHit;
+use crate::vector::{ExactVectors, VectorHit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -95,7 +95,7 @@ impl LegSearch<'_> {
 
     /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
     async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
-        let Some(vectors) = self.published.vectors.clone() else {
+        let Some(vectors) = self.vectors_in_memory().cloned() else {
             return Ok((self.published.table.nearest(&vector, self.depth, self.filter.as_deref()).await?, None));
         };
         let among = match self.filter.clone() {
@@ -118,7 +118,12 @@ impl LegSearch<'_> {
     /// Only z-scores of two legs look beyond the candidates.
     fn needs_moments(&self) -> bool {
         let z_scores = Fusion::Convex { normalisation: Normalisation::ZScore };
-        self.query.legs == Legs::Both && self.query.fusion == z_scores && self.published.vectors.is_some()
+        self.query.legs == Legs::Both && self.query.fusion == z_scores && self.vectors_in_memory().is_some()
+    }
+
+    /// None above their budget, and where the query asks for the table itself.
+    fn vectors_in_memory(&self) -> Option<&ExactVectors> {
+        self.published.vectors.as_ref().filter(|_| !self.query.exact)
     }
 
     async fn embed(&self, embedder: &dyn Embedder, deadline: Deadline) -> Result<Vec<f32>, Error> {

@@ -188,6 +188,29 @@ async fn vectors_in_memory_and_in_the_table_are_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exact_search_reads_the_table_past_the_vectors_in_memory() {
+    let mut running = library().await;
+    let semantic = |exact| SearchRequest { exact, legs: vec![Leg::Semantic.into()], ..search("cats in the house") };
+    let served = running.search(semantic(false)).await.unwrap();
+    let exact = running.search(semantic(true)).await.unwrap();
+    let sorted = |response: &SearchResponse| {
+        let mut ids: Vec<String> = ids(response).into_iter().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    };
+    // The two round differently, so rows of about one similarity may come in another order.
+    assert_eq!(sorted(&exact), sorted(&served));
+    for (exact, served) in exact.hits.iter().zip(&served.hits) {
+        assert!((exact.score - served.score).abs() < 1e-5, "{exact:?} {served:?}");
+    }
+    // The table knows nothing of the similarities of all rows, so the legs are measured by their candidates instead.
+    let hybrid = |exact| SearchRequest { exact, ..search("cats in the house") };
+    let served = running.search(hybrid(false)).await.unwrap();
+    let exact = running.search(hybrid(true)).await.unwrap();
+    assert!((exact.hits[0].score - served.hits[0].score).abs() > 1e-3, "{exact:?} {served:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collection_beyond_its_budget_of_memory_is_searched_through_its_table() {
     let two_rows = 2 * DIMENSION as u64 * 4;
     let mut running = Running::start_with(|options| options.exact_vectors_bytes = two_rows).await;

@@ -47,8 +47,15 @@ pub mod name {
     /// Records that the router's audit log lost.
     pub const AUDIT_LOST: &str = "trivium.router.audit.lost";
 
+    /// How long a commit of a collection took, from its first request to its publication, in seconds.
+    pub const COMMIT: &str = "trivium.retriever.commit.duration";
+    /// How long a merge of a table's small fragments took, in seconds. Writes wait for it.
+    pub const COMPACTION: &str = "trivium.retriever.compaction.duration";
+    /// Rows that merges of fragments rewrote.
+    pub const COMPACTED_ROWS: &str = "trivium.retriever.compaction.rows";
+
     /// Every name.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 15] = [
         SERVER_CALL,
         CLIENT_CALL,
         IN_FLIGHT,
@@ -61,6 +68,9 @@ pub mod name {
         DEGRADED,
         CACHE,
         AUDIT_LOST,
+        COMMIT,
+        COMPACTION,
+        COMPACTED_ROWS,
     ];
 }
 
@@ -95,6 +105,9 @@ pub struct Instruments {
     degraded: Counter<u64>,
     cache: Counter<u64>,
     audit_lost: Counter<u64>,
+    commit: Histogram<f64>,
+    compaction: Histogram<f64>,
+    compacted_rows: Counter<u64>,
 }
 
 impl Instruments {
@@ -120,6 +133,9 @@ impl Instruments {
             decisions: counter(name::DECISIONS, "{decision}", "Decisions of the router"),
             degraded: counter(name::DEGRADED, "{answer}", "Parts that answers did without"),
             cache: counter(name::CACHE, "{lookup}", "Look-ups in a cache"),
+            commit: duration(name::COMMIT, "Duration of commits, from the first request to the publication"),
+            compaction: duration(name::COMPACTION, "Duration of merges of small fragments"),
+            compacted_rows: counter(name::COMPACTED_ROWS, "{row}", "Rows that merges of fragments rewrote"),
             audit_lost: counter(name::AUDIT_LOST, "{record}", "Records that the audit log lost"),
         }
     }
@@ -183,6 +199,18 @@ impl Instruments {
     pub fn looked_up(&self, cache: &'static str, found: bool) {
         let outcome = if found { "hit" } else { "miss" };
         self.cache.add(1, &[KeyValue::new("cache", cache), KeyValue::new("outcome", outcome)]);
+    }
+
+    /// A commit of a collection, published or failed.
+    pub fn committed(&self, published: bool, elapsed: Duration) {
+        let outcome = if published { "published" } else { "failed" };
+        self.commit.record(elapsed.as_secs_f64(), &[KeyValue::new("outcome", outcome)]);
+    }
+
+    /// A merge of small fragments that rewrote so many rows.
+    pub fn compacted(&self, rows: u64, elapsed: Duration) {
+        self.compaction.record(elapsed.as_secs_f64(), &[]);
+        self.compacted_rows.add(rows, &[]);
     }
 }
 
