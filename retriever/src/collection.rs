@@ -1,5 +1,6 @@
 //! Collections: their files, their one writer, and the pair of snapshots that searches read.
 
+mod blend;
 mod catalog;
 mod catchup;
 mod check;
@@ -16,15 +17,17 @@ mod writer;
 
 use crate::lexical::{LexicalError, LexicalOptions};
 use crate::vector::{CompactionBounds, TableCaches, VectorError, VectorTable};
+use arc_swap::ArcSwap;
 use directory::Directory;
 use publish::Shared;
 use snapshots::{Snapshots, Tidier};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use trivium_ranking::fusion::{Weight, Weights};
+use tokio::sync::Mutex;
 use writer::WriterHandle;
 
+pub use blend::{Blend, BlendError, BlendOrigin};
 pub use catalog::Catalog;
 pub use check::{CheckReport, Problems};
 pub use directory::DocumentEntry;
@@ -139,7 +142,11 @@ pub enum CollectionError {
 /// An open collection. All reads go through [`Collection::published`]; all writes through its one writer.
 #[derive(Debug)]
 pub struct Collection {
+    folder: PathBuf,
     spec: CollectionSpec,
+    blend: ArcSwap<Blend>,
+    /// Held while the blend's file is written, one change at a time.
+    changing_blend: Mutex<()>,
     shared: Arc<Shared>,
     snapshots: Arc<Snapshots>,
     tidier: Tidier,
@@ -153,6 +160,7 @@ impl Collection {
     /// The table cannot be read, or the lexical index cannot be made.
     pub async fn open(folder: &Path, options: &CollectionOptions) -> Result<Self, CollectionError> {
         let spec = CollectionSpec::read(&folder.join(files::SPEC))?;
+        let blend = ArcSwap::from_pointee(Blend::read(folder)?);
         let options = &options.in_language(&spec.language);
         let table = VectorTable::open(&folder.join(&spec.table), spec.layout(), &options.caches).await?;
         let keys = table.scan_keys().await?;
@@ -171,7 +179,8 @@ impl Collection {
         let tidier = Tidier::start(snapshots.clone(), shared.clone());
         let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
         let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);
-        Ok(Self { spec, shared, snapshots, tidier, writer })
+        let (folder, changing_blend) = (folder.to_owned(), Mutex::default());
+        Ok(Self { folder, spec, blend, changing_blend, shared, snapshots, tidier, writer })
     }
 
     /// What the collection was made as.
@@ -179,9 +188,25 @@ impl Collection {
         &self.spec
     }
 
-    /// What the lexical and the semantic leg count where a search asks for the collection's own blend.
-    pub fn blend(&self) -> [Weight; 2] {
-        Weights::hybrid_default()
+    /// How the legs are weighed where a search does not say.
+    pub fn blend(&self) -> Blend {
+        **self.blend.load()
+    }
+
+    /// Changes how the legs are weighed: durably first, then for the searches that come.
+    ///
+    /// # Errors
+    /// [`CollectionError::NotFound`] when the collection was deleted, or the file cannot be written; nothing is changed
+    /// then.
+    pub async fn set_blend(&self, blend: Blend) -> Result<(), CollectionError> {
+        let _changing = self.changing_blend.lock().await;
+        if self.is_closed() {
+            return Err(CollectionError::NotFound { name: self.spec.name.clone() });
+        }
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || blend.write(&folder)).await??;
+        self.blend.store(Arc::new(blend));
+        Ok(())
     }
 
     /// The pair of snapshots that holds every acknowledged write. Hold it for one search, and no longer.

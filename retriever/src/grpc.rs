@@ -19,7 +19,7 @@ use trivium_proto::retriever::v1::{
     DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
-    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, TagSnapshotRequest,
+    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse, TagSnapshotRequest,
     TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
 use trivium_service_kit::{Deadline, validate};
@@ -122,7 +122,7 @@ impl RetrieverService for Grpc {
         let request = request.into_inner();
         let name = request.collection.clone();
         let collection = self.retriever.collection("collection", &name)?;
-        let query = search::query(request, collection.blend())?;
+        let query = search::query(request, collection.blend().weights())?;
         let used = search::used_fusion(&query);
         let found = self.retriever.search(&collection, query, deadline).await?;
         Ok(Response::new(search::response(&collection, found, used)?))
@@ -176,6 +176,14 @@ impl RetrieverService for Grpc {
         let work = self.retriever.purge_documents(&collection, document_ids);
         let purged = deadline.limit("the purge, which goes on", work).await??;
         Ok(Response::new(snapshots::purged(&collection, purged)))
+    }
+
+    async fn set_blend(&self, request: Request<SetBlendRequest>) -> Result<Response<SetBlendResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let SetBlendRequest { name, semantic_weight, queries } = request.into_inner();
+        let work = self.retriever.set_blend(&name, semantic_weight, queries);
+        let blend = deadline.limit("setting the blend", work).await??;
+        Ok(Response::new(SetBlendResponse { blend: Some(convert::blend(blend)) }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the retriever does, apart from how it is called.
 
+mod blend;
 mod snapshots;
 
 use crate::chunk::ChunkOptions;

@@ -89,6 +89,15 @@ pub(super) fn rename_durably(from: &Path, to: &Path) -> Result<(), CollectionErr
     to.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Removes a file, and its name durably; does nothing when it is not there.
+pub(super) fn remove_file_durably(path: &Path) -> Result<(), CollectionError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(cannot("cannot remove", path)(error)),
+        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+    }
+}
+
 /// Writes a file in one piece: whoever opens it finds nothing or all of it.
 pub(super) fn write_durably(path: &Path, text: &str) -> Result<(), CollectionError> {
     let partial = path.with_extension("partial");

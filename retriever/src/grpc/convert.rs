@@ -1,7 +1,7 @@
 //! Collections and documents between the contract and the service.
 
 use super::json;
-use crate::collection::{CheckReport, Collection, EmbedderRef, Published};
+use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
 use crate::given_vector::GivenVector;
@@ -14,6 +14,7 @@ use trivium_proto::retriever::v1 as proto;
 use trivium_service_kit::{Error, Reason};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
+const NANOS_PER_MILLISECOND: i128 = 1_000_000;
 
 pub(super) fn new_collection(request: proto::CreateCollectionRequest) -> Result<NewCollection, Error> {
     let fields = request.metadata_fields.into_iter().enumerate().map(|(place, field)| metadata_field(place, field));
@@ -36,6 +37,18 @@ pub(super) fn collection(collection: &Collection) -> proto::Collection {
         snapshot: Some(snapshot(&spec.name, &published)),
         documents: published.documents,
         chunks: published.chunks,
+        blend: Some(blend(collection.blend())),
+    }
+}
+
+pub(super) fn blend(blend: Blend) -> proto::Blend {
+    let origin = blend.origin();
+    let [_, semantic] = blend.weights();
+    proto::Blend {
+        semantic_weight: semantic.get(),
+        own: origin.is_some(),
+        queries: origin.map(|origin| origin.queries).unwrap_or_default(),
+        set_at: origin.map(|origin| timestamp(i128::from(origin.set_at_ms) * NANOS_PER_MILLISECOND)),
     }
 }
 

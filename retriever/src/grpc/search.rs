@@ -110,7 +110,9 @@ fn fusion(given: proto::Fusion, blend: [Weight; 2]) -> Result<(Fusion, [Weight; 
     };
     let weights = match given.weights {
         Some(weights) => resolved_weights(weights, blend)?,
-        None => blend,
+        None if fusion == Fusion::default() => blend,
+        // The blend was fitted to z-scores, and says nothing of other methods.
+        None => Weights::hybrid_default(),
     };
     Ok((fusion, weights))
 }

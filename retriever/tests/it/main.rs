@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself would")]
 
 mod bad_input;
+mod blend;
 mod collections;
 mod documents;
 mod explaining;

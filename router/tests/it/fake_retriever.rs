@@ -18,8 +18,8 @@ use trivium_proto::retriever::v1::{
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
     ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
-    SearchResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
-    as_of::State, retriever_service_server::RetrieverService,
+    SearchResponse, SetBlendRequest, SetBlendResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse,
+    UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State, retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -282,6 +282,10 @@ impl RetrieverService for Served {
     }
 
     async fn delete_tag(&self, _: Request<DeleteTagRequest>) -> Result<Response<DeleteTagResponse>, Status> {
+        unused()
+    }
+
+    async fn set_blend(&self, _: Request<SetBlendRequest>) -> Result<Response<SetBlendResponse>, Status> {
         unused()
     }
 
