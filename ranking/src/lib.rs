@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calibrate;
 pub mod fusion;
 pub mod group;
 pub mod metrics;

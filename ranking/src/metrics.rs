@@ -40,6 +40,11 @@ impl<K: Eq + Hash> Judgements<K> {
         self.grades.len()
     }
 
+    /// The relevant items, in no order.
+    pub fn relevant(&self) -> impl Iterator<Item = &K> {
+        self.grades.keys()
+    }
+
     /// The gains of the first `cutoff` distinct items of a ranking.
     fn gains<'a>(&'a self, ranking: &'a [K], cutoff: usize) -> impl Iterator<Item = u32> + 'a {
         let mut seen = HashSet::new();
