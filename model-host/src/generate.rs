@@ -6,6 +6,7 @@ mod extractive;
 mod openai;
 mod prompt;
 mod rank;
+mod screen;
 mod sentences;
 mod support;
 mod terms;
@@ -22,6 +23,7 @@ use crate::runtime::EmbedError;
 pub use extractive::{EXTRACTIVE, Extractive, ExtractiveOptions};
 pub use openai::{OpenAi, OpenAiOptions};
 pub use prompt::{PromptError, PromptOptions, Prompts, estimated_tokens};
+pub use screen::Screened;
 pub use support::Support;
 
 /// A backend that writes answers.

@@ -74,7 +74,7 @@ impl<'a> Seen<'a> {
 /// enough confidence.
 pub(super) fn choose<'a>(mut seen: Vec<Seen<'a>>, bounds: &Bounds) -> Vec<Candidate<'a>> {
     seen.sort_by(|a, b| b.score().total_cmp(&a.score()));
-    let Some(best) = seen.first().filter(|best| best.confidence() >= bounds.confidence) else {
+    let Some(best) = best(&seen).filter(|best| best.confidence() >= bounds.confidence) else {
         return Vec::new();
     };
     let least = best.score() * SHARE_OF_BEST;
@@ -90,6 +90,16 @@ pub(super) fn choose<'a>(mut seen: Vec<Seen<'a>>, bounds: &Bounds) -> Vec<Candid
     }
     chosen.sort_by_key(|seen| seen.candidate.place);
     chosen.into_iter().map(|seen| seen.candidate).collect()
+}
+
+/// The confidence in the best sentence, 0 to 1; 0 without sentences.
+pub(super) fn confidence(seen: &[Seen<'_>]) -> f32 {
+    best(seen).map_or(0.0, Seen::confidence)
+}
+
+/// The sentence of the highest score; of equal ones the first.
+fn best<'a, 'b>(seen: &'b [Seen<'a>]) -> Option<&'b Seen<'a>> {
+    seen.iter().reduce(|best, next| if next.score().total_cmp(&best.score()).is_gt() { next } else { best })
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f32 {

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use trivium_service_kit::ConfigError;
 use trivium_service_kit::config::at_least;
 
-use super::choose::{Bounds, Seen, choose};
-use super::rank::candidates;
-use super::sentences::sentences;
+use super::choose::{Bounds, choose};
+use super::screen::{MOST_CANDIDATES, Screened};
 use super::{Citation, Finish, GenerateError, Generator, GeneratorModel, Piece, Request, Summary, Support};
 use crate::batch::Lane;
 use crate::batcher::BatchError;
@@ -17,10 +16,6 @@ use crate::runtime::{EmbedError, EncoderRuntime};
 
 /// The name by which requests choose this backend.
 pub const EXTRACTIVE: &str = "extractive";
-
-/// How many sentences are compared with the query by meaning; the rest have too few of its
-/// words. Each costs a forward pass of a sentence's length.
-const MOST_CANDIDATES: usize = 10;
 
 /// What is said when no sentence fits.
 const NOT_IN_PASSAGES: &str = "The passages that were found do not answer this.";
@@ -108,20 +103,15 @@ impl Generator for Extractive {
 }
 
 async fn answer(encoder: &EncoderRuntime, bounds: &Bounds, request: &Request) -> Result<Vec<Piece>, GenerateError> {
-    let split = request.passages.iter().enumerate().flat_map(|(index, passage)| {
-        sentences(&passage.text).into_iter().map(move |range| (index, &passage.text[range]))
-    });
-    let candidates = candidates(&request.query, split, MOST_CANDIDATES);
-    if candidates.is_empty() {
+    let passages: Vec<&str> = request.passages.iter().map(|passage| passage.text.as_str()).collect();
+    let screened = Screened::of(&request.query, &passages);
+    if screened.is_empty() {
         return Ok(nothing_found());
     }
-    let mut texts = vec![request.query.as_str()];
-    texts.extend(candidates.iter().map(|candidate| candidate.text));
-    let embedded = encoder.embed(&texts, Lane::Query, request.deadline, &request.span).await?;
-    let mut vectors = embedded.texts.into_iter().map(|text| text.vector);
-    let query = vectors.next().ok_or(EmbedError::Batch(BatchError::Stopped))?;
-    let seen = candidates.into_iter().zip(vectors).map(|(candidate, vector)| Seen::new(candidate, vector, &query));
-    let chosen = choose(seen.collect(), bounds);
+    let embedded = encoder.embed(&screened.texts(), Lane::Query, request.deadline, &request.span).await?;
+    let vectors = embedded.texts.into_iter().map(|text| text.vector).collect();
+    let seen = screened.seen(vectors).ok_or(EmbedError::Batch(BatchError::Stopped))?;
+    let chosen = choose(seen, bounds);
     if chosen.is_empty() {
         return Ok(nothing_found());
     }
