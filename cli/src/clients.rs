@@ -13,10 +13,11 @@ use trivium_proto::{
         ShadowModelRequest, ShadowReport, UnloadModelRequest, model_service_client::ModelServiceClient,
     },
     retriever::v1::{
-        CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest, DeleteCollectionRequest,
-        DeleteTagRequest, GetCollectionRequest, ListCollectionsRequest, ListSnapshotsRequest, PurgeDocumentsRequest,
-        PurgeDocumentsResponse, RetainedSnapshot, SearchRequest, SearchResponse, TagSnapshotRequest,
-        UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
+        Blend, CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest,
+        DeleteCollectionRequest, DeleteTagRequest, GetCollectionRequest, GetDocumentsRequest, ListCollectionsRequest,
+        ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, RetainedSnapshot, SearchRequest,
+        SearchResponse, SetBlendRequest, TagSnapshotRequest, UpsertDocumentsRequest, UpsertDocumentsResponse,
+        retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest,
@@ -192,6 +193,18 @@ impl Retriever {
     pub async fn snapshots(&self, collection: &str) -> Result<Vec<RetainedSnapshot>, Error> {
         let message = ListSnapshotsRequest { collection: collection.to_owned() };
         Ok(answer(self.0.clone().list_snapshots(request(message)).await)?.snapshots)
+    }
+
+    /// Sets how a collection weighs its legs; gives what holds then.
+    pub async fn set_blend(&self, message: SetBlendRequest) -> Result<Blend, Error> {
+        let set = answer(self.0.clone().set_blend(request(message)).await)?;
+        set.blend.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no blend"))
+    }
+
+    /// Which of these documents a collection does not hold.
+    pub async fn missing(&self, collection: &str, document_ids: Vec<String>) -> Result<Vec<String>, Error> {
+        let message = GetDocumentsRequest { collection: collection.to_owned(), document_ids };
+        Ok(answer(self.0.clone().get_documents(request(message)).await)?.missing_document_ids)
     }
 
     /// Names a kept state.

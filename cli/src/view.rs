@@ -7,7 +7,7 @@ mod hit;
 use serde::Serialize;
 use trivium_proto::{
     model::v1::ModelRef,
-    retriever::v1::{Collection, LegWeights, MetadataField, MetadataType, Snapshot},
+    retriever::v1::{Blend, Collection, LegWeights, MetadataField, MetadataType, Snapshot},
     router::v1::{Decision, DecisionReason, GuardCheck, Road, RouteResponse},
 };
 
@@ -72,6 +72,33 @@ pub struct CollectionView {
     pub dimension: u32,
     /// The metadata that filters can name.
     pub metadata_fields: Vec<FieldView>,
+    /// How its legs are weighed where a search does not say.
+    pub blend: BlendView,
+}
+
+/// How a collection weighs its legs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct BlendView {
+    /// The weight of the semantic leg, 0 to 1.
+    pub semantic_weight: f64,
+    /// Whether it is the collection's own, and not the default.
+    pub own: bool,
+    /// Labelled queries that it was fitted to; 0 when it was not.
+    pub queries: u32,
+    /// When it was set, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_at: Option<String>,
+}
+
+impl From<Blend> for BlendView {
+    fn from(blend: Blend) -> Self {
+        Self {
+            semantic_weight: blend.semantic_weight,
+            own: blend.own,
+            queries: blend.queries,
+            set_at: blend.set_at.map(|moment| moment.to_string()),
+        }
+    }
 }
 
 /// A declared metadata field.
@@ -109,6 +136,7 @@ impl From<Collection> for CollectionView {
             embedder: collection.embedder.unwrap_or_default().into(),
             dimension: collection.dimension,
             metadata_fields: collection.metadata_fields.into_iter().map(FieldView::from).collect(),
+            blend: collection.blend.unwrap_or_default().into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The calls that are measured, and the loop that makes them.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,11 +14,11 @@ use tokio::task::JoinSet;
 use trivium_proto::{
     model::v1::QueryVector,
     retriever::v1::{Leg, SearchRequest},
-    router::v1::{AnswerMode, QueryOptions, QueryRequest, RouteRequest},
+    router::v1::{AnswerMode, QueryOptions, QueryRequest, Road, RouteRequest},
 };
 use trivium_service_kit::{Error, Reason};
 
-use super::latency::Latencies;
+use super::{distinct::distinct, latency::Latencies};
 use crate::clients::{Retriever, Router};
 
 /// Passages that each search and each query asks for.
@@ -25,6 +26,9 @@ const K: u32 = 10;
 
 /// When a refused call that was given no time is made again.
 const SOON: Duration = Duration::from_millis(100);
+
+/// The hop of the forward pass.
+const FORWARD: &str = "forward";
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,19 +41,28 @@ pub enum Call {
     SearchSemantic,
     /// Both, fused.
     SearchHybrid,
-    /// Decision and passages.
+    /// Whatever the policy decides, without an answer.
+    QueryRouted,
+    /// Passages of the lexical road.
+    QueryLexical,
+    /// Passages of the semantic road.
+    QuerySemantic,
+    /// Passages of the hybrid road.
     QueryWithoutAnswer,
-    /// Decision, passages and answer.
+    /// Passages of the hybrid road, and an answer.
     Query,
 }
 
 impl Call {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Route,
         Self::SearchLexical,
         Self::SearchSemantic,
         Self::SearchHybrid,
+        Self::QueryRouted,
+        Self::QueryLexical,
+        Self::QuerySemantic,
         Self::QueryWithoutAnswer,
         Self::Query,
     ];
@@ -73,6 +86,9 @@ impl Call {
             Self::SearchLexical => "search_lexical",
             Self::SearchSemantic => "search_semantic",
             Self::SearchHybrid => "search_hybrid",
+            Self::QueryRouted => "query_routed",
+            Self::QueryLexical => "query_lexical",
+            Self::QuerySemantic => "query_semantic",
             Self::QueryWithoutAnswer => "query_no_answer",
             Self::Query => "query",
         }
@@ -113,10 +129,20 @@ pub struct Row {
     pub calls: usize,
     /// How often a call was refused and made again after the time that the refusal named; its latency has all of it.
     pub refused: usize,
-    /// Median of the forward pass that the service itself reports, where it does.
+    /// Median of the forward pass that the service itself reports, where it does. Of two that ran side by side it is the
+    /// longer one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_p50_ms: Option<f64>,
+    /// Median of what a call took beyond its own forward pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead_p50_ms: Option<f64>,
+    /// Median of each hop that the services report, in milliseconds.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hops_p50_ms: BTreeMap<String, f64>,
 }
+
+/// Milliseconds by hop, as an answer reports them.
+pub type Hops = HashMap<String, f64>;
 
 impl Target {
     /// Makes `calls` calls of one kind from `clients` clients, and measures each.
@@ -136,7 +162,7 @@ impl Target {
                 .map_err(|error| Error::new(Reason::Internal, format!("a client ended abnormally: {error}")))??;
             all.latencies.extend(measured.latencies);
             all.refused += measured.refused;
-            all.forward_ms.extend(measured.forward_ms);
+            all.hops.extend(measured.hops);
         }
         Ok(all.row(call, clients, started.elapsed().as_secs_f64()))
     }
@@ -150,7 +176,7 @@ impl Target {
                 return Ok(measured);
             }
             let started = Instant::now();
-            let forward_ms = loop {
+            let hops = loop {
                 match self.call(call, number).await {
                     Err(error) if is_refusal(&error) => {
                         measured.refused += 1;
@@ -159,33 +185,38 @@ impl Target {
                     outcome => break outcome?,
                 }
             };
-            measured.latencies.push(started.elapsed());
-            measured.forward_ms.extend(forward_ms);
+            let elapsed = started.elapsed();
+            measured.latencies.push(elapsed);
+            measured.hops.push((elapsed.as_secs_f64() * 1_000.0, hops));
         }
     }
 
-    /// Makes the call of that number, with the query whose turn it is. Gives the time of the forward pass, where the
-    /// answer says it.
+    /// Makes the call of that number, with the query whose turn it is. Gives the time of each hop, where the answer says
+    /// it.
     ///
     /// # Errors
     /// What the service answered.
-    pub async fn call(&self, call: Call, number: usize) -> Result<Option<f64>, Error> {
+    pub async fn call(&self, call: Call, number: usize) -> Result<Hops, Error> {
         let place = number % self.queries.len();
-        let query = self.queries[place].clone();
+        let query = distinct(&self.queries[place]);
         match call {
             Call::Route => {
                 let answer = self.router.route(RouteRequest { query, ..RouteRequest::default() }).await?;
-                Ok(answer.timings_ms.get("forward").copied())
+                Ok(answer.timings_ms)
             }
             Call::SearchLexical => self.search(place, &[Leg::Lexical]).await,
             Call::SearchSemantic => self.search(place, &[Leg::Semantic]).await,
             Call::SearchHybrid => self.search(place, &[Leg::Lexical, Leg::Semantic]).await,
-            Call::QueryWithoutAnswer => self.query(query, AnswerMode::None).await,
-            Call::Query => self.query(query, AnswerMode::Generate).await,
+            Call::QueryRouted => self.query(query, Road::Unspecified, AnswerMode::None).await,
+            Call::QueryLexical => self.query(query, Road::Lexical, AnswerMode::None).await,
+            Call::QuerySemantic => self.query(query, Road::Semantic, AnswerMode::None).await,
+            Call::QueryWithoutAnswer => self.query(query, Road::Hybrid, AnswerMode::None).await,
+            // The road is fixed to the costliest, so that the figures do not depend on the intents of the queries.
+            Call::Query => self.query(query, Road::Hybrid, AnswerMode::Generate).await,
         }
     }
 
-    async fn search(&self, place: usize, legs: &[Leg]) -> Result<Option<f64>, Error> {
+    async fn search(&self, place: usize, legs: &[Leg]) -> Result<Hops, Error> {
         let request = SearchRequest {
             collection: self.collection.clone(),
             query: self.queries[place].clone(),
@@ -194,21 +225,20 @@ impl Target {
             k: Some(K),
             ..SearchRequest::default()
         };
-        self.retriever.search(request).await.map(|_| None)
+        self.retriever.search(request).await.map(|_| Hops::new())
     }
 
-    /// The road is fixed to the costliest, so that the figures do not depend on the intents of the queries.
-    async fn query(&self, query: String, mode: AnswerMode) -> Result<Option<f64>, Error> {
+    async fn query(&self, query: String, road: Road, mode: AnswerMode) -> Result<Hops, Error> {
         let options = QueryOptions {
             collections: vec![self.collection.clone()],
-            road: trivium_proto::router::v1::Road::Hybrid.into(),
+            road: road.into(),
             k: Some(K),
             answer_mode: mode.into(),
             ..QueryOptions::default()
         };
         let request = QueryRequest { query, options: Some(options), ..QueryRequest::default() };
         let answer = self.router.query(request).await?;
-        Ok(answer.account.and_then(|account| account.timings_ms.get("forward").copied()))
+        Ok(answer.account.map(|account| account.timings_ms).unwrap_or_default())
     }
 }
 
@@ -221,12 +251,14 @@ pub fn is_refusal(error: &Error) -> bool {
 struct Measured {
     latencies: Latencies,
     refused: usize,
-    forward_ms: Vec<f64>,
+    /// The latency of each call, and its hops.
+    hops: Vec<(f64, Hops)>,
 }
 
 impl Measured {
-    fn row(mut self, call: Call, clients: usize, seconds: f64) -> Row {
-        self.forward_ms.sort_by(f64::total_cmp);
+    fn row(self, call: Call, clients: usize, seconds: f64) -> Row {
+        let hops_p50_ms = self.hops_p50_ms();
+        let beyond = self.hops.iter().filter_map(|(elapsed, hops)| Some(elapsed - hops.get(FORWARD)?));
         Row {
             name: call.name(),
             clients,
@@ -236,7 +268,46 @@ impl Measured {
             per_second: if seconds > 0.0 { self.latencies.len() as f64 / seconds } else { 0.0 },
             calls: self.latencies.len(),
             refused: self.refused,
-            forward_p50_ms: self.forward_ms.get(self.forward_ms.len() / 2).copied(),
+            forward_p50_ms: hops_p50_ms.get(FORWARD).copied(),
+            overhead_p50_ms: median(beyond.collect()),
+            hops_p50_ms,
         }
+    }
+
+    fn hops_p50_ms(&self) -> BTreeMap<String, f64> {
+        let mut hops: BTreeMap<&String, Vec<f64>> = BTreeMap::new();
+        for (hop, ms) in self.hops.iter().flat_map(|(_, hops)| hops) {
+            hops.entry(hop).or_default().push(*ms);
+        }
+        hops.into_iter().filter_map(|(hop, ms)| Some((hop.clone(), median(ms)?))).collect()
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_median_of_each_hop_and_of_what_lies_beyond_the_forward_pass() {
+        let mut measured = Measured::default();
+        for (elapsed, forward) in [(10.0, 4.0), (20.0, 5.0), (30.0, 29.0)] {
+            measured.latencies.push(Duration::from_secs_f64(elapsed / 1_000.0));
+            measured.hops.push((elapsed, [("forward".to_owned(), forward), ("total".to_owned(), elapsed)].into()));
+        }
+        let row = measured.row(Call::Route, 1, 0.5);
+        assert_eq!((row.name, row.calls, row.per_second), ("route", 3, 6.0));
+        assert_eq!((row.forward_p50_ms, row.overhead_p50_ms), (Some(5.0), Some(6.0)));
+        assert_eq!(row.hops_p50_ms, [("forward".to_owned(), 5.0), ("total".to_owned(), 20.0)].into());
+        let row = Measured::default().row(Call::SearchLexical, 1, 0.5);
+        assert_eq!((row.forward_p50_ms, row.overhead_p50_ms), (None, None));
+        let json = serde_json::to_value(&row).expect("JSON");
+        assert!(json.get("hops_p50_ms").is_none() && json.get("forward_p50_ms").is_none(), "{json}");
     }
 }

@@ -65,7 +65,7 @@ struct LoadArgs {
     #[arg(long, value_name = "FILE")]
     queries: Option<PathBuf>,
     /// Clients that call at the same time
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8",
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,8,64",
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     clients: Vec<u16>,
     /// Calls of each kind that are measured
@@ -195,8 +195,36 @@ fn show(rows: &[Row]) -> anyhow::Result<()> {
             format!("{:.0}", row.per_second),
             row.refused.to_string(),
             row.forward_p50_ms.map(figure).unwrap_or_default(),
+            row.overhead_p50_ms.map(figure).unwrap_or_default(),
         ]
     });
-    let headings = ["call", "clients", "p50 ms", "p95 ms", "p99 ms", "per second", "refused", "forward p50 ms"];
-    Ok(output::line(table(headings, lines))?)
+    let headings = [
+        "call",
+        "clients",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "per second",
+        "refused",
+        "forward p50 ms",
+        "beyond it p50 ms",
+    ];
+    output::line(table(headings, lines))?;
+    show_hops(rows)
+}
+
+/// Where the time of a lone client's calls went.
+fn show_hops(rows: &[Row]) -> anyhow::Result<()> {
+    let rows: Vec<&Row> = rows.iter().filter(|row| row.clients == 1 && !row.hops_p50_ms.is_empty()).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let lines = rows.into_iter().map(|row| {
+        let hop = |name: &str| row.hops_p50_ms.get(name).map(|ms| format!("{ms:.2}")).unwrap_or_default();
+        let [analyze, forward, retrieve, lexical] = ["analyze", "forward", "retrieve", "lexical"].map(hop);
+        let [semantic, generate, total] = ["semantic", "generate", "total"].map(hop);
+        [row.name.to_owned(), analyze, forward, retrieve, lexical, semantic, generate, total]
+    });
+    let headings = ["p50 ms by hop", "analyze", "forward", "retrieve", "lexical", "semantic", "generate", "total"];
+    Ok(output::line(format!("\n{}", table(headings, lines)))?)
 }

@@ -1,5 +1,6 @@
 //! `trivium collections`: what there is to search.
 
+mod calibrate;
 mod check;
 mod purge;
 mod snapshots;
@@ -10,7 +11,13 @@ use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use trivium_proto::retriever::v1::{CreateCollectionRequest, MetadataField, MetadataType};
 
-use crate::{args::RetrieverEndpoint, clients::Retriever, output, render::table::table, view::CollectionView};
+use crate::{
+    args::RetrieverEndpoint,
+    clients::Retriever,
+    output,
+    render::table::table,
+    view::{BlendView, CollectionView},
+};
 
 /// What to do with collections.
 #[derive(Debug, Subcommand)]
@@ -35,6 +42,8 @@ pub enum Command {
     },
     /// Compare every row of a collection with both of its indexes; exit code 1 when anything differs
     Check(check::Args),
+    /// Fit how much each leg counts to labelled queries
+    Calibrate(calibrate::Args),
     /// List the states of a collection that searches can still answer from
     Snapshots(snapshots::List),
     /// Name a state, which keeps it until the tag is deleted
@@ -61,6 +70,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::List { json, endpoint } => list(&Retriever::connect(&endpoint.url)?, json).await,
         Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
         Command::Check(args) => check::run(args).await,
+        Command::Calibrate(args) => calibrate::run(args).await,
         Command::Snapshots(args) => snapshots::list(args).await,
         Command::Tag(args) => snapshots::tag(args).await,
         Command::Purge(args) => purge::run(args).await,
@@ -85,9 +95,14 @@ async fn list(retriever: &Retriever, json: bool) -> anyhow::Result<()> {
             collection.chunks.to_string(),
             collection.version.to_string(),
             format!("{}/{}", collection.embedder.name, collection.embedder.version),
+            blend(&collection.blend),
         ]
     });
-    Ok(output::line(table(["collection", "documents", "chunks", "version", "embedder"], rows))?)
+    Ok(output::line(table(["collection", "documents", "chunks", "version", "embedder", "semantic weight"], rows))?)
+}
+
+fn blend(blend: &BlendView) -> String {
+    format!("{:.2}{}", blend.semantic_weight, if blend.own { " (own)" } else { "" })
 }
 
 async fn create(retriever: &Retriever, name: String, metadata_fields: Vec<MetadataField>) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ mod contract;
 mod crash;
 mod crash_rounds;
 mod disk_full;
+mod evaluating;
 mod faults;
 mod filters;
 mod ingest;
