@@ -66,8 +66,11 @@ class LanceDb:
         return self.semantic(query)["id"].to_pylist()
 
     def hybrid(self, query):
+        return self.hybrid_with(self.query_vectors[query], self.queries[query])
+
+    def hybrid_with(self, vector, text):
         return (
-            self.table.search(query_type="hybrid").vector(self.query_vectors[query]).text(self.queries[query])
+            self.table.search(query_type="hybrid").vector(vector).text(text)
             .distance_type("cosine").nprobes(self.probes).refine_factor(self.refine).rerank(self.reranker)
             .select(COLUMNS).limit(self.k).to_arrow()
         )

@@ -18,6 +18,7 @@ from trivium.retriever.v1 import (  # noqa: E402
     retriever_service_pb2_grpc as rpc,
     search_pb2 as search,
 )
+from trivium.router.v1 import router_service_pb2 as router, router_service_pb2_grpc as router_rpc  # noqa: E402
 
 COLLECTION = "compare"
 BATCH = 512
@@ -107,6 +108,19 @@ class Trivium:
 
     def semantic_ids(self, query):
         return [hit.document_id for hit in self.service.Search(self.semantic_requests[query], timeout=60).hits]
+
+
+class TriviumQuery:
+    """Whole queries without an answer, through the router."""
+
+    def __init__(self, address, queries, k):
+        options = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
+        self.service = router_rpc.RouterServiceStub(grpc.insecure_channel(address, options))
+        wanted = router.QueryOptions(k=k, answer_mode=router.ANSWER_MODE_NONE)
+        self.requests = [router.QueryRequest(query=text, options=wanted) for text in queries]
+
+    def ask(self, query):
+        return self.service.Query(self.requests[query], timeout=60)
 
 
 def bench(binary, retriever_address, model_host_address, queries, calls):
