@@ -7,7 +7,10 @@ use trivium_proto::{
 };
 use trivium_ranking::metrics::mean;
 
-use super::{questions::Question, roads::Taken};
+use super::{
+    questions::Question,
+    roads::{MeasuredRoad, Taken},
+};
 use crate::bench::latency::Latencies;
 
 /// Passages among which the right one is looked for.
@@ -71,20 +74,18 @@ pub struct Threshold {
 
 impl Judged {
     /// Judges one answer.
-    pub fn of(question: &Question, taken: &Taken, confidence: Option<f64>) -> Self {
+    pub fn of(question: &Question, road: MeasuredRoad, taken: &Taken, confidence: Option<f64>) -> Self {
         let response = &taken.response;
         let finish = response.account.as_ref().map(|account| account.finish_reason());
         let declined = finish == Some(FinishReason::NotInPassages);
         let (citations, holding) = citations(response);
         Self {
             answerable: question.is_answerable(),
-            found: question.judgements.as_ref().filter(|_| !response.passages.is_empty() || declined).map(
-                |judgements| {
-                    let passages = response.passages.iter().take(RECALL_AT).filter_map(|passage| passage.hit.as_ref());
-                    let ids: Vec<&String> = passages.map(|hit| &hit.document_id).collect();
-                    judgements.relevant().any(|right| ids.contains(&right))
-                },
-            ),
+            found: question.judgements.as_ref().filter(|_| road != MeasuredRoad::Direct).map(|judgements| {
+                let passages = response.passages.iter().take(RECALL_AT).filter_map(|passage| passage.hit.as_ref());
+                let ids: Vec<&String> = passages.map(|hit| &hit.document_id).collect();
+                judgements.relevant().any(|right| ids.contains(&right))
+            }),
             contained: !declined && question.answers.iter().any(|answer| contains(&response.answer, answer)),
             declined,
             citations,
@@ -188,6 +189,10 @@ mod tests {
         }
     }
 
+    fn judged(answers: &[&str], taken: &Taken, confidence: Option<f64>) -> Judged {
+        Judged::of(&question(answers), MeasuredRoad::Hybrid, taken, confidence)
+    }
+
     fn taken(documents: &[&str], answer: &str, finish: FinishReason) -> Taken {
         let passage = |(document, number): (&&str, u32)| {
             let hit =
@@ -221,19 +226,27 @@ mod tests {
     #[test]
     fn figures_are_shares_of_their_questions() {
         let judged = [
-            Judged::of(&question(&["90"]), &taken(&["x", "d"], "It is 90 metres high.", FinishReason::Stop), Some(0.9)),
-            Judged::of(&question(&["91"]), &taken(&["x"], "It is 90 metres high.", FinishReason::Stop), Some(0.5)),
-            Judged::of(&question(&["90"]), &taken(&["d"], "90: no answer", FinishReason::NotInPassages), Some(0.1)),
-            Judged::of(&question(&[]), &taken(&["x"], "", FinishReason::NotInPassages), Some(0.05)),
-            Judged::of(&question(&[]), &taken(&["x"], "It is 90.", FinishReason::Stop), Some(0.6)),
+            judged(&["90"], &taken(&["x", "d"], "It is 90 metres high.", FinishReason::Stop), Some(0.9)),
+            judged(&["91"], &taken(&["x"], "It is 90 metres high.", FinishReason::Stop), Some(0.5)),
+            judged(&["90"], &taken(&["d"], "90: no answer", FinishReason::NotInPassages), Some(0.1)),
+            judged(&[], &taken(&["x"], "", FinishReason::NotInPassages), Some(0.05)),
+            judged(&[], &taken(&["x"], "It is 90.", FinishReason::Stop), Some(0.6)),
         ];
         let figures = Figures::of(&judged);
+        assert_eq!(judged[0].found, Some(true));
         assert_eq!(figures.recall_5, Some(2.0 / 3.0));
         assert_eq!(figures.contains_answer, Some(1.0 / 3.0));
         assert_eq!((figures.declined_answerable, figures.declined_unanswerable), (Some(1.0 / 3.0), Some(0.5)));
         assert_eq!((figures.citations, figures.citations_hold), (0, None));
         // A third is declined already: no threshold of the sweep declines as few.
         assert!(figures.sweep.is_empty());
+    }
+
+    #[test]
+    fn a_search_that_finds_nothing_has_missed_the_document() {
+        let nothing = taken(&[], "", FinishReason::Unspecified);
+        let found = |road| Judged::of(&question(&["90"]), road, &nothing, None).found;
+        assert_eq!((found(MeasuredRoad::Lexical), found(MeasuredRoad::Direct)), (Some(false), None));
     }
 
     #[test]
@@ -251,14 +264,14 @@ mod tests {
             cite("It is 90 metres high.", 2, CitationSupport::Holds),
             cite("It is 90 metres high.", 1, CitationSupport::Doubtful),
         ];
-        let figures = Figures::of(&[Judged::of(&question(&["90"]), &taken, None)]);
+        let figures = Figures::of(&[judged(&["90"], &taken, None)]);
         assert_eq!((figures.citations, figures.citations_hold), (4, Some(0.25)));
     }
 
     #[test]
     fn the_sweep_declines_no_more_of_the_answerable_than_it_may() {
         let one = |answers: &[&str], confidence: f64| {
-            Judged::of(&question(answers), &taken(&["d"], "It is 90.", FinishReason::Stop), Some(confidence))
+            judged(answers, &taken(&["d"], "It is 90.", FinishReason::Stop), Some(confidence))
         };
         let mut judged: Vec<Judged> = (0..100).map(|n| one(&["90"], f64::from(n) / 100.0)).collect();
         judged.extend((0..10).map(|n| one(&[], f64::from(n) / 40.0)));

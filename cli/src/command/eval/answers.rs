@@ -149,7 +149,7 @@ impl Target {
     async fn judged(&self, question: &Question, road: MeasuredRoad) -> Result<Judged, Error> {
         let taken = take(&self.router, &question.text, road, &self.ask).await?;
         let confidence = self.confidence(question, &taken).await?;
-        Ok(Judged::of(question, &taken, confidence))
+        Ok(Judged::of(question, road, &taken, confidence))
     }
 
     /// The built-in generator's confidence, made again from the passages that it had: the answer does not tell it.
