@@ -116,7 +116,7 @@ class TriviumQuery:
     def __init__(self, address, queries, k):
         options = [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
         self.service = router_rpc.RouterServiceStub(grpc.insecure_channel(address, options))
-        wanted = router.QueryOptions(k=k, answer_mode=router.ANSWER_MODE_NONE)
+        wanted = router.QueryOptions(k=k, answer_mode=router.ANSWER_MODE_NONE, cache=router.CACHE_MODE_BYPASS)
         self.requests = [router.QueryRequest(query=text, options=wanted) for text in queries]
 
     def ask(self, query):

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use trivium_proto::{
     model::v1::QueryVector,
     retriever::v1::{Leg, SearchRequest},
-    router::v1::{AnswerMode, QueryOptions, QueryRequest, Road, RouteRequest},
+    router::v1::{AnswerMode, CacheMode, QueryOptions, QueryRequest, Road, RouteRequest},
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -234,6 +234,7 @@ impl Target {
             road: road.into(),
             k: Some(K),
             answer_mode: mode.into(),
+            cache: CacheMode::Bypass.into(),
             ..QueryOptions::default()
         };
         let request = QueryRequest { query, options: Some(options), ..QueryRequest::default() };

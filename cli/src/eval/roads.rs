@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use trivium_proto::router::v1::{AnswerMode, QueryOptions, QueryRequest, QueryResponse, Road};
+use trivium_proto::router::v1::{AnswerMode, CacheMode, QueryOptions, QueryRequest, QueryResponse, Road};
 use trivium_service_kit::Error;
 
 use crate::{bench::distinct::distinct, clients::Router};
@@ -80,6 +80,7 @@ pub async fn take(router: &Router, query: &str, road: MeasuredRoad, ask: &Ask) -
         k: Some(ask.k),
         answer_mode: mode.into(),
         generator: ask.generator.clone(),
+        cache: CacheMode::Bypass.into(),
         ..QueryOptions::default()
     };
     let request = QueryRequest { query: distinct(query), options: Some(options), ..QueryRequest::default() };
