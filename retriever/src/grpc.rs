@@ -19,8 +19,8 @@ use trivium_proto::retriever::v1::{
     DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
-    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse, TagSnapshotRequest,
-    TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
+    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse,
+    TagSnapshotRequest, TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
 use trivium_service_kit::{Deadline, validate};
 

@@ -66,7 +66,7 @@ async fn candidates(
 
 fn request(collection: &str, query: &Query, vector: Option<&QueryVector>, semantic: f64) -> SearchRequest {
     let method = Method::Convex(ConvexFusion { normalisation: Normalisation::ZScore.into() });
-    let weights = LegWeights { lexical: 1.0 - semantic, semantic };
+    let weights = LegWeights { lexical: 1.0 - semantic, semantic, own: 0.0 };
     SearchRequest {
         collection: collection.to_owned(),
         query: query.text.clone(),

@@ -37,7 +37,7 @@ async fn searches_use_it_where_they_name_no_weights() {
     set(&mut running, Some(0.25), 0).await;
     let z_scores = fusion::Method::Convex(ConvexFusion { normalisation: Normalisation::ZScore.into() });
     let ranks = fusion::Method::ReciprocalRank(ReciprocalRankFusion { k: 60.0 });
-    let weights = Some(LegWeights { lexical: 1.0, semantic: 1.0 });
+    let weights = Some(LegWeights { lexical: 1.0, semantic: 1.0, own: 0.0 });
     let table = [
         (None, 0.25),
         (Some(Fusion { method: Some(z_scores), weights: None }), 0.25),
