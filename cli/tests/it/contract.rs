@@ -73,7 +73,7 @@ fn measurements_have_the_promised_names() {
 
     let rows = system.json(&["bench", "--json", "--calls", "3", "--warm-up", "0", "--clients", "1,2"]);
     let rows = rows.as_array().expect("a list");
-    assert_eq!(rows.len(), 12);
+    assert_eq!(rows.len(), 18);
     for row in rows {
         assert_keys(row, &["name", "clients", "p50_ms", "p95_ms", "p99_ms", "per_second"]);
         assert_eq!(row["calls"], 3);
