@@ -23,7 +23,8 @@ pub struct PressureArgs {
     /// Queries, one on each line [default: titles of the collection's documents]
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
-    /// The kind of call: route, search_lexical, search_semantic, search_hybrid, query_no_answer or query
+    /// The kind of call: route, search_lexical, search_semantic, search_hybrid, query_routed, query_lexical, query_semantic,
+    /// query_no_answer or query
     #[arg(long, value_name = "CALL", default_value = "query_no_answer", value_parser = Call::named)]
     pub call: Call,
     /// Clients, each with a connection of its own
