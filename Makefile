@@ -7,7 +7,7 @@ TRIVIUM     := $(TARGET_DIR)/release/trivium
 INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto
+.PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -55,3 +55,7 @@ bench: build ## Measure the running services
 # Only this one builds a single crate: the others may not compile before it has run.
 proto: setup ## Write the generated code of the contract anew
 	TRIVIUM_WRITE_PROTO=1 cargo test --release --locked --package trivium-proto
+
+# As with `proto`: the code that uses the names compiles only once they are there.
+telemetry: ## Write the names and the page of the telemetry contract anew
+	TRIVIUM_WRITE_TELEMETRY=1 cargo test --release --locked --package trivium-telemetry
