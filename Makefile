@@ -8,6 +8,7 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
+.PHONY: manifests alerts images dashboards
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -42,9 +43,21 @@ test-openai: build ## Ask a real server of OpenAI's protocol for answers (downlo
 crash: encoder ## Kill the retriever in ROUNDS rounds while clients write (ROUNDS=300 SEED=1)
 	CRASH_ROUNDS=$(ROUNDS) CRASH_SEED=$(SEED) cargo test $(CARGO_FLAGS) --test it crash_rounds -- --nocapture
 
-lint: setup ## Check formatting and lints
+lint: setup manifests alerts images ## Check formatting, lints and all that is in deploy/
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+manifests: ## Render the Kubernetes manifests, and check them against four versions of it
+	deploy/check/run.sh manifests
+
+alerts: ## Test the alerts, and whether every query names what the services emit
+	deploy/check/run.sh alerts
+
+images: ## Check the Dockerfile, the compose file and the collector's configuration
+	deploy/check/run.sh images
+
+dashboards: ## Write the Grafana dashboards and the cluster's rules anew from their sources
+	deploy/check/run.sh write
 
 fmt: ## Format the code
 	cargo fmt --all
