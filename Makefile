@@ -8,7 +8,7 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
-.PHONY: manifests alerts images dashboards
+.PHONY: manifests alerts images dashboards audit
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -55,6 +55,9 @@ alerts: ## Test the alerts, and whether every query names what the services emit
 
 images: ## Check the Dockerfile, the compose file and the collector's configuration
 	deploy/check/run.sh images
+
+audit: ## Check the licences and sources of all dependencies (builds cargo-deny once)
+	deploy/check/run.sh audit
 
 dashboards: ## Write the Grafana dashboards and the cluster's rules anew from their sources
 	deploy/check/run.sh write

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what is in deploy/: run.sh manifests | alerts | images | write.
+# Checks what is in deploy/: run.sh manifests | alerts | images | audit | write.
 #
 # Installs what that needs and is missing: Python packages into an environment of its own, promtool out of Debian's
 # package without its daemon. kubectl must be there.
@@ -67,6 +67,15 @@ case ${1:-} in
     "$(dirname "$python")/hadolint" ../../Dockerfile
     "$python" -m unittest -q test_images
     ;;
+  # Licences, sources and bans of all dependencies, by deny.toml. It needs no network once cargo-deny is built, which takes minutes.
+  audit)
+    deny=$(command -v cargo-deny || echo "$tools/cargo/bin/cargo-deny")
+    if [ ! -x "$deny" ]; then
+      cargo install --quiet --locked --version 0.20.2 --root "$tools/cargo" cargo-deny
+    fi
+    cd ../..
+    "$deny" --offline --locked check bans licenses sources
+    ;;
   # Writes anew what is made of other files.
   write)
     python_packages
@@ -74,6 +83,6 @@ case ${1:-} in
     "$python" ../prometheus/rule_object.py
     ;;
   *)
-    fail "name a check: manifests, alerts, images or write"
+    fail "name a check: manifests, alerts, images, audit or write"
     ;;
 esac
