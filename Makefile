@@ -8,7 +8,7 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
-.PHONY: manifests alerts images dashboards audit
+.PHONY: manifests alerts images dashboards audit rolling
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -58,6 +58,9 @@ images: ## Check the Dockerfile, the compose file and the collector's configurat
 
 audit: ## Check the licences and sources of all dependencies (builds cargo-deny once)
 	deploy/check/run.sh audit
+
+rolling: intents ## Replace every replica of the services while 32 clients ask, and count what fails
+	deploy/check/run.sh rolling $(abspath $(TRIVIUM))
 
 dashboards: ## Write the Grafana dashboards and the cluster's rules anew from their sources
 	deploy/check/run.sh write

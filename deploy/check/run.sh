@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what is in deploy/: run.sh manifests | alerts | images | audit | write.
+# Checks what is in deploy/: run.sh manifests | alerts | images | audit | rolling TRIVIUM | write.
 #
 # Installs what that needs and is missing: Python packages into an environment of its own, promtool out of Debian's
 # package without its daemon. kubectl must be there.
@@ -76,6 +76,15 @@ case ${1:-} in
     cd ../..
     "$deny" --offline --locked check bans licenses sources
     ;;
+  # Replaces every replica of three services, two each, while clients ask. The binary is the second argument.
+  rolling)
+    if [ ! -x "$tools/grpc/bin/python" ]; then
+      python3 -m venv "$tools/grpc"
+      "$tools/grpc/bin/python" -m pip install --quiet --disable-pip-version-check grpcio grpcio-tools
+    fi
+    models=${MODELS:-${XDG_CACHE_HOME:-$HOME/.cache}/trivium/models}
+    "$tools/grpc/bin/python" ../bench/rolling_restart.py --trivium "${2:?names the binary}" --models "$models"
+    ;;
   # Writes anew what is made of other files.
   write)
     python_packages
@@ -83,6 +92,6 @@ case ${1:-} in
     "$python" ../prometheus/rule_object.py
     ;;
   *)
-    fail "name a check: manifests, alerts, images, audit or write"
+    fail "name a check: manifests, alerts, images, audit, rolling or write"
     ;;
 esac
