@@ -1,7 +1,7 @@
 //! The command line: its commands, and the flags that several of them share.
 
 use clap::{Args, Parser, Subcommand};
-use trivium_proto::retriever::v1::{AsOf, as_of::State};
+use trivium_proto::retriever::v1::{AsOf, Rerank, RerankMethod, as_of::State};
 
 use crate::command::{
     ask, audit, bench, collections, eval, feedback, ingest, intents, models, route, routes, search, serve, up,
@@ -102,6 +102,54 @@ impl ModelsDir {
     pub fn registry(&self) -> trivium_model_host::bundle::Registry {
         let folder = self.models_dir.clone().unwrap_or_else(trivium_model_host::bundle::default_models_dir);
         trivium_model_host::bundle::Registry::new(folder)
+    }
+}
+
+/// The second stage of a search.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct RerankArgs {
+    /// How the first candidates are put in a new order [default: late-interaction, where the collection has token vectors]
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub rerank: Option<RerankArg>,
+    /// How many of the first candidates, 2 to 200 [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=200))]
+    pub rerank_depth: Option<u32>,
+}
+
+/// A second stage, as it is named on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RerankArg {
+    /// Not at all
+    None,
+    /// By the encoder's own token vectors
+    LateInteraction,
+    /// By the cross-encoder that serves
+    CrossEncoder,
+}
+
+impl RerankArgs {
+    /// The wish on the wire; none where nothing was chosen.
+    pub fn wish(self) -> Option<Rerank> {
+        if self.rerank.is_none() && self.rerank_depth.is_none() {
+            return None;
+        }
+        let method = match self.rerank {
+            None => RerankMethod::Unspecified,
+            Some(RerankArg::None) => RerankMethod::None,
+            Some(RerankArg::LateInteraction) => RerankMethod::LateInteraction,
+            Some(RerankArg::CrossEncoder) => RerankMethod::CrossEncoder,
+        };
+        Some(Rerank { method: method.into(), depth: self.rerank_depth, weight: None })
+    }
+}
+
+/// A second stage's name in listings.
+pub fn rerank_name(method: RerankMethod) -> &'static str {
+    match method {
+        RerankMethod::Unspecified => "",
+        RerankMethod::None => "none",
+        RerankMethod::LateInteraction => "late_interaction",
+        RerankMethod::CrossEncoder => "cross_encoder",
     }
 }
 

@@ -19,7 +19,7 @@ pub use audit::NotRetainedView;
 pub use audit::{FeedbackView, RecordView, ReplayView};
 #[cfg(test)]
 pub use hit::TwinView;
-pub use hit::{Hit, LegView, Legs, TermView};
+pub use hit::{Hit, LegView, Legs, TermView, TokenView};
 
 /// One version of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

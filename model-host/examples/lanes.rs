@@ -92,7 +92,7 @@ impl Bulk {
 
 fn submit(queue: &ModelQueue, texts: Vec<Tokens>, lane: Lane) -> Result<Pending, BatchError> {
     let (caller, trace) = (Caller::default(), RequestTrace::none());
-    queue.submit(Submission { texts, lane, deadline: None, caller, may_widen: true, trace })
+    queue.submit(Submission { texts, lane, deadline: None, caller, may_widen: true, projection: None, trace })
 }
 
 fn text(tokens: usize) -> Tokens {

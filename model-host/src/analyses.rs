@@ -21,6 +21,8 @@ pub struct AnalysisKey {
     pub intent: Option<ModelRef>,
     /// The encoder, if the vector was asked for.
     pub encoder: Option<ModelRef>,
+    /// The projection, if token vectors were asked for.
+    pub projection: Option<ModelRef>,
 }
 
 /// A bounded number of analyses, the least recently used of which goes first.
@@ -67,7 +69,12 @@ mod tests {
     use super::*;
 
     fn key(text: &str, version: &str) -> AnalysisKey {
-        AnalysisKey { text: text.to_owned(), intent: ModelRef::new("intents", version).ok(), encoder: None }
+        AnalysisKey {
+            text: text.to_owned(),
+            intent: ModelRef::new("intents", version).ok(),
+            encoder: None,
+            projection: None,
+        }
     }
 
     fn analysis(tokens: u32) -> AnalyzeResponse {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Caller, Cores, Entry, Job, Lane, Limits, ModelKey, Next, Schedule};
 use crate::engine::{EngineError, Threads, TokenBatch};
+use crate::projection::{Projection, TokenVectors};
 use crate::tokenize::Tokens;
 use crate::trace::{self, RequestTrace};
 
@@ -20,6 +21,30 @@ pub trait BatchModel: Send + Sync {
     /// # Errors
     /// When the engine fails.
     fn run(&self, batch: &TokenBatch, threads: &Threads) -> Result<Vec<Vec<f32>>, EngineError>;
+
+    /// As [`Self::run`], with the token vectors of each row that has a projection. A model without hidden states of its own
+    /// gives none.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn run_with_tokens(
+        &self,
+        batch: &TokenBatch,
+        _projections: &[Option<Arc<Projection>>],
+        threads: &Threads,
+    ) -> Result<Vec<Computed>, EngineError> {
+        let vectors = self.run(batch, threads)?;
+        Ok(vectors.into_iter().map(|vector| Computed { vector, tokens: None }).collect())
+    }
+}
+
+/// What a model gave for one row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Computed {
+    /// The vector.
+    pub vector: Vec<f32>,
+    /// The vectors of its tokens, where they were asked for.
+    pub tokens: Option<TokenVectors>,
 }
 
 /// The threads that run forward passes. All models of a host share them, so that they
@@ -70,6 +95,8 @@ pub struct Submission {
     /// False when the request sends texts to another model at the same time, so that they
     /// run side by side on one core each.
     pub may_widen: bool,
+    /// Makes token vectors of the texts, where they are wanted.
+    pub projection: Option<Arc<Projection>>,
     /// Gets the spans of the steps.
     pub trace: RequestTrace,
 }
@@ -79,6 +106,8 @@ pub struct Submission {
 pub struct Encoded {
     /// What the model gave for the text.
     pub vector: Vec<f32>,
+    /// The vectors of its tokens, where they were asked for.
+    pub tokens: Option<TokenVectors>,
     /// Time from submission to the start of the batch.
     pub queued: Duration,
     /// Time of the batch's forward pass and pooling.
@@ -176,7 +205,7 @@ impl ModelQueue {
     /// # Errors
     /// When the lane has no room for them.
     pub fn submit(&self, submission: Submission) -> Result<Pending, BatchError> {
-        let Submission { texts, lane, deadline, caller, may_widen, trace } = submission;
+        let Submission { texts, lane, deadline, caller, may_widen, projection, trace } = submission;
         let trace = Arc::new(trace);
         let submitted = Instant::now();
         let count = texts.len() as u64;
@@ -186,6 +215,7 @@ impl ModelQueue {
                 let (reply, receiver) = oneshot::channel();
                 let work = Work {
                     tokens,
+                    projection: projection.clone(),
                     submitted,
                     trace: Arc::clone(&trace),
                     model: Arc::clone(&self.model),
@@ -241,6 +271,7 @@ impl Shared {
 /// One text on its way through the queue.
 struct Work {
     tokens: Tokens,
+    projection: Option<Arc<Projection>>,
     submitted: Instant,
     trace: Arc<RequestTrace>,
     model: Arc<dyn BatchModel>,
@@ -301,7 +332,7 @@ impl Worker {
         let works: Vec<Work> = batch.into_iter().map(|entry| entry.work).collect();
         let started = Instant::now();
         let batch = TokenBatch::of(works.iter().map(|work| &work.tokens));
-        let vectors = self.forward(&works, &batch, threads);
+        let computed = self.forward(&works, &batch, threads);
         let forward = started.elapsed();
         let mut state = self.shared.lock();
         // Before the answers: whoever sends one query after the other finds the machine idle.
@@ -310,11 +341,11 @@ impl Worker {
             state.schedule.observe(key, batch.rows() * batch.columns(), forward);
         }
         drop(state);
-        match vectors {
-            Ok(vectors) => {
-                for (work, vector) in works.into_iter().zip(vectors) {
+        match computed {
+            Ok(computed) => {
+                for (work, Computed { vector, tokens }) in works.into_iter().zip(computed) {
                     let queued = started.duration_since(work.submitted);
-                    work.answer(Ok(Encoded { vector, queued, forward }));
+                    work.answer(Ok(Encoded { vector, tokens, queued, forward }));
                 }
             }
             Err(error) => {
@@ -326,18 +357,20 @@ impl Worker {
         }
     }
 
-    fn forward(&self, works: &[Work], batch: &TokenBatch, threads: usize) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn forward(&self, works: &[Work], batch: &TokenBatch, threads: usize) -> Result<Vec<Computed>, EngineError> {
         // A batch has at least one text, and all its texts are for one model.
         let Some(first) = works.first() else { return Ok(Vec::new()) };
         let members: Vec<&RequestTrace> = works.iter().map(|work| &*work.trace).collect();
         let _span = trace::start_batch(&members, batch.rows(), batch.columns());
         let threads = if threads == 1 { &self.narrow } else { &self.wide };
         // An engine that panics fails its batch; the thread and the service live on.
-        let vectors = catch_unwind(AssertUnwindSafe(|| first.model.run(batch, threads)))
+        let projections: Vec<_> = works.iter().map(|work| work.projection.clone()).collect();
+        let run = || first.model.run_with_tokens(batch, &projections, threads);
+        let computed = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| Err(EngineError::Run("the engine panicked".to_owned())))?;
-        match vectors.len() == batch.rows() {
-            true => Ok(vectors),
-            false => Err(EngineError::Run(format!("{} vectors for {} texts", vectors.len(), batch.rows()))),
+        match computed.len() == batch.rows() {
+            true => Ok(computed),
+            false => Err(EngineError::Run(format!("{} vectors for {} texts", computed.len(), batch.rows()))),
         }
     }
 }

@@ -19,7 +19,7 @@ pub use alias::ShadowAlias;
 pub use files::sha256_hex;
 pub use manifest::{
     CrossEncoderSpec, EncoderSpec, FORMAT, FileEntry, IntentEncoder, IntentSpec, Manifest, ModelSpec, OLDEST_FORMAT,
-    Pooling, Prefixes,
+    Pooling, Prefixes, ProjectionSpec,
 };
 pub use precision::{LARGEST_INT8_LOSS_POINTS, Precision, PrecisionChoice, PrecisionReport};
 pub use registry::{Bundle, BundleSummary, Registry, default_models_dir};
@@ -40,6 +40,8 @@ pub const STATISTICS_FILE: &str = "statistics.safetensors";
 /// The name of the file with the validation queries that labels which join an intent model
 /// later are calibrated against.
 pub const CALIBRATION_FILE: &str = "calibration.safetensors";
+/// The name of the matrix inside a projection bundle.
+pub const PROJECTION_FILE: &str = "projection.safetensors";
 /// The name of the report for people inside an intent bundle.
 pub const REPORT_FILE: &str = "report.html";
 

@@ -1,13 +1,15 @@
 //! An encoder bundle, loaded: tokenizer, engine and pooling together.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::batcher::BatchModel;
+use crate::batcher::{BatchModel, Computed};
 use crate::bundle::{
     Bundle, BundleError, EncoderSpec, GRAPH_FILE, INT8_GRAPH_FILE, ModelRef, Precision, PrecisionChoice, TOKENIZER_FILE,
 };
-use crate::engine::{Engine, EngineError, RtenEngine, Threads, TokenBatch};
+use crate::engine::{Engine, EngineError, HiddenStates, RtenEngine, Threads, TokenBatch};
 use crate::pooling::pool;
+use crate::projection::Projection;
 use crate::tokenize::{TokenizeError, Tokenizer, Tokens};
 
 /// Padded tokens of one batch when texts are encoded in bulk outside the service.
@@ -151,6 +153,34 @@ impl Encoder {
         }
         Ok(vectors)
     }
+
+    /// The tokens of texts that answers are found in.
+    pub(crate) fn passage_tokens(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, EncoderError> {
+        let encode = |text: &String| self.tokenizer.encode(&self.prepared(text, TextRole::Passage));
+        let tokens = texts.iter().map(|text| Ok(encode(text)?.ids)).collect::<Result<_, _>>();
+        tokens.map_err(|source| tokenizer_error(&self.model, source))
+    }
+
+    /// The hidden states of one text's tokens, special tokens left out, computed on this thread.
+    pub(crate) fn token_states(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>, EncoderError> {
+        let batch = TokenBatch::new([ids]);
+        let hidden = self.engine.forward(&batch).map_err(|source| engine_error(&self.model, source))?;
+        Ok(self.own_states(&hidden, &batch, 0).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The states of one text of a batch, padding and special tokens left out.
+    fn own_states<'a>(
+        &self,
+        hidden: &'a HiddenStates,
+        batch: &'a TokenBatch,
+        row: usize,
+    ) -> impl Iterator<Item = &'a [f32]> + use<'a, '_> {
+        let states = hidden.row(row).chunks_exact(hidden.width.max(1));
+        states
+            .zip(batch.row(row))
+            .filter(|(_, id)| !u32::try_from(**id).is_ok_and(|id| self.tokenizer.is_special(id)))
+            .map(|(state, _)| state)
+    }
 }
 
 /// What an encoder is made of, besides its tokenizer.
@@ -167,6 +197,22 @@ impl BatchModel for Encoder {
     fn run(&self, batch: &TokenBatch, threads: &Threads) -> Result<Vec<Vec<f32>>, EngineError> {
         let hidden = self.engine.forward_on(batch, threads)?;
         Ok(pool(&hidden, batch.lengths(), &self.spec))
+    }
+
+    fn run_with_tokens(
+        &self,
+        batch: &TokenBatch,
+        projections: &[Option<Arc<Projection>>],
+        threads: &Threads,
+    ) -> Result<Vec<Computed>, EngineError> {
+        let hidden = self.engine.forward_on(batch, threads)?;
+        let vectors = pool(&hidden, batch.lengths(), &self.spec).into_iter().enumerate();
+        let computed = vectors.map(|(row, vector)| {
+            let projection = projections.get(row).and_then(Option::as_ref);
+            let tokens = projection.map(|projection| projection.project(self.own_states(&hidden, batch, row)));
+            Computed { vector, tokens }
+        });
+        Ok(computed.collect())
     }
 }
 

@@ -92,6 +92,12 @@ impl TokenBatch {
         &self.ids
     }
 
+    /// Token ids of one text, padding left out; none for a text that is not there.
+    pub fn row(&self, row: usize) -> &[i32] {
+        let length = self.lengths.get(row).copied().unwrap_or_default();
+        self.ids.get(row * self.columns..row * self.columns + length).unwrap_or_default()
+    }
+
     /// 1 for a token, 0 for padding, `[rows, columns]`.
     pub fn mask(&self) -> &[i32] {
         &self.mask
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(batch.types(), [0; 6]);
         assert_eq!(batch.lengths(), [3, 1]);
         assert_eq!((batch.rows(), batch.columns()), (2, 3));
+        assert_eq!([batch.row(0), batch.row(1), batch.row(2)], [&[7, 8, 9][..], &[5], &[]]);
     }
 
     #[test]

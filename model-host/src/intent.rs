@@ -15,7 +15,6 @@ mod page;
 mod regression;
 mod softmax;
 mod splits;
-mod tensors;
 mod training;
 mod vectors;
 
@@ -26,6 +25,7 @@ use crate::encoder::EncoderError;
 use classifier::{Classifier, Scope};
 use out_of_scope::Scorer;
 
+pub use crate::tensors::TensorFileError;
 pub use assemble::{AssembleOptions, FineTuned, assemble};
 pub use calibrate::{ReliabilityBin, expected_calibration_error, fit_temperature, fit_thresholds, reliability};
 pub use data::{DataError, Example, Sorted, read_examples, read_sorted, read_texts};
@@ -37,7 +37,6 @@ pub use judge::{Judgement, KindReport, evaluate_bundle, judge_bundle};
 pub use out_of_scope::{OutOfScope, ScoreKind, ScoreReport};
 pub use softmax::softmax;
 pub use splits::Splits;
-pub use tensors::TensorFileError;
 pub use training::{EpochSummary, Setting, TrainingSummary};
 
 /// The share of queries in scope that may be taken to be outside it, unless told otherwise.

@@ -21,10 +21,12 @@ mod models;
 pub mod onnx;
 mod options;
 mod pooling;
+pub mod projection;
 pub mod pull;
 mod runtime;
 mod service;
 mod start;
+mod tensors;
 pub mod tokenize;
 mod trace;
 

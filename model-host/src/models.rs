@@ -123,9 +123,9 @@ impl Models {
     /// Lets go of a version that served before, and of the shadow of another.
     fn settle(&self, after: &mut Serving, old: Option<&ModelRef>) {
         let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
-        // The vectors of collections were made by the encoder before, and their queries must
-        // be: it stays until it is unloaded.
-        if let Some(old) = old.filter(|old| after.is_encoder(old)) {
+        // The vectors of collections were made by the encoder or projection before, and their
+        // queries must be: it stays until it is unloaded.
+        if let Some(old) = old.filter(|old| after.makes_vectors(old)) {
             pinned.insert(old.clone());
         }
         let serving = after.intent().map(|intent| intent.model.model().clone());

@@ -10,6 +10,7 @@ use crate::batcher::{BatchError, Batcher, Counters, ModelQueue, Submission};
 use crate::bundle::ModelRef;
 use crate::cross_encoder::CrossEncoder;
 use crate::encoder::{Encoder, TextRole};
+use crate::projection::{Projection, TokenVectors};
 use crate::tokenize::{TokenizeError, Tokens};
 use crate::trace::{RequestTrace, tokenize_span};
 
@@ -40,6 +41,8 @@ pub struct Call<'a> {
     pub caller: Caller,
     /// False when the same request needs another model at the same time.
     pub may_widen: bool,
+    /// Makes token vectors of the texts, where they are wanted.
+    pub projection: Option<&'a Arc<Projection>>,
     /// Gets the spans of the steps.
     pub parent: &'a Span,
 }
@@ -49,6 +52,8 @@ pub struct Call<'a> {
 pub struct TextVector {
     /// The pooled vector, or the logits.
     pub vector: Vec<f32>,
+    /// The vectors of its tokens, where they were asked for.
+    pub token_vectors: Option<TokenVectors>,
     /// Tokens that were encoded, special tokens included.
     pub tokens: usize,
     /// Whether the text was longer than the model's limit.
@@ -124,7 +129,7 @@ impl EncoderRuntime {
         deadline: Option<Instant>,
         parent: &Span,
     ) -> Result<Embedded, EmbedError> {
-        let call = Call { lane, deadline, caller: Caller::default(), may_widen: true, parent };
+        let call = Call { lane, deadline, caller: Caller::default(), may_widen: true, projection: None, parent };
         self.embed_call(texts, call).await
     }
 
@@ -214,6 +219,7 @@ async fn run(queue: &ModelQueue, tokenized: Tokenized, call: Call<'_>) -> Result
         deadline: call.deadline,
         caller: call.caller,
         may_widen: call.may_widen,
+        projection: call.projection.cloned(),
         trace: RequestTrace::new(call.parent.clone()),
     })?;
     let encoded = pending.wait().await?;
@@ -225,7 +231,12 @@ async fn run(queue: &ModelQueue, tokenized: Tokenized, call: Call<'_>) -> Result
     let texts = encoded
         .into_iter()
         .zip(sizes)
-        .map(|(text, (tokens, truncated))| TextVector { vector: text.vector, tokens, truncated })
+        .map(|(text, (tokens, truncated))| TextVector {
+            vector: text.vector,
+            token_vectors: text.tokens,
+            tokens,
+            truncated,
+        })
         .collect();
     Ok(Embedded { texts, timings })
 }

@@ -22,6 +22,7 @@ use crate::bundle::sha256_hex;
 use crate::generate::{EXTRACTIVE, Extractive, ExtractiveOptions, Generator, OpenAi, Prompts};
 use crate::models::Models;
 use crate::options::{MAX_TEXTS, Options};
+use crate::projection::Projection;
 use crate::runtime::{Call, EmbedError, Embedded, EncoderRuntime};
 use crate::trace::embeddings_span;
 
@@ -83,8 +84,12 @@ impl ModelHost {
         let lane = wire::lane(request.priority, Lane::Bulk)?;
         let serving = self.models.serving();
         let encoder = serving.encoder_named(wire::asked(request.model.as_ref()))?;
+        let projection = match &request.token_vectors {
+            Some(wanted) => Some(serving.projection(encoder.model(), wire::asked(wanted.projection.as_ref()))?),
+            None => None,
+        };
         let texts: Vec<&str> = request.texts.iter().map(String::as_str).collect();
-        let embedded = embed(encoder, &texts, lane, waits, true).await?;
+        let embedded = embed(encoder, &texts, lane, waits, true, projection).await?;
         Ok(proto::EmbedResponse {
             model: Some(wire::model_ref(encoder.model())),
             embeddings: embedded.texts.into_iter().map(wire::embedding).collect(),
@@ -100,6 +105,7 @@ impl ModelHost {
         let serving = self.models.serving();
         let encoder = serving.encoder_named(wire::asked(request.model.as_ref()))?;
         let tokenizer = encoder.encoder().tokenizer();
+        let projection = serving.projection(encoder.model(), None).ok();
         Ok(proto::GetTokenizerResponse {
             model: Some(wire::model_ref(encoder.model())),
             tokenizer_json: tokenizer.json().to_vec(),
@@ -107,6 +113,8 @@ impl ModelHost {
             max_tokens: wire::count(tokenizer.max_tokens()),
             special_tokens: wire::count(tokenizer.special_tokens()),
             dimension: wire::count(encoder.encoder().spec().dimension),
+            projection: projection.map(|projection| wire::model_ref(projection.model())),
+            token_dimension: projection.map_or(0, |projection| wire::count(projection.dimension())),
         })
     }
 
@@ -150,12 +158,14 @@ async fn embed(
     lane: Lane,
     waits: Waits,
     may_widen: bool,
+    projection: Option<&Arc<Projection>>,
 ) -> Result<Embedded, Error> {
     let span = embeddings_span(encoder.model(), encoder.encoder().spec().dimension, texts.len());
     if capture_content() {
         span.record("input.value", texts.join("\n"));
     }
-    let embedded = encoder.embed_call(texts, waits.call(lane, may_widen, &span)).await;
+    let call = Call { projection, ..waits.call(lane, may_widen, &span) };
+    let embedded = encoder.embed_call(texts, call).await;
     let embedded = embedded.map_err(|error| failed(&span, error))?;
     let tokens: usize = embedded.texts.iter().map(|text| text.tokens).sum();
     span.record("gen_ai.usage.input_tokens", tokens);
@@ -164,7 +174,7 @@ async fn embed(
 
 impl Waits {
     fn call(self, lane: Lane, may_widen: bool, parent: &Span) -> Call<'_> {
-        Call { lane, deadline: Some(self.deadline), caller: self.caller, may_widen, parent }
+        Call { lane, deadline: Some(self.deadline), caller: self.caller, may_widen, projection: None, parent }
     }
 }
 

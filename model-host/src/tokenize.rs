@@ -8,6 +8,7 @@ pub struct Tokenizer {
     json: Vec<u8>,
     max_tokens: usize,
     special_tokens: usize,
+    special_ids: Vec<u32>,
 }
 
 /// One tokenized text.
@@ -57,7 +58,9 @@ impl Tokenizer {
         let json = inner.to_string(false).map_err(malformed)?.into_bytes();
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         inner.with_truncation(Some(truncation)).map_err(malformed)?;
-        Ok(Self { inner, json, max_tokens, special_tokens })
+        // What a text without words becomes is special tokens alone.
+        let special_ids = inner.encode_fast("", true).map_err(malformed)?.get_ids().to_vec();
+        Ok(Self { inner, json, max_tokens, special_tokens, special_ids })
     }
 
     /// Tokenizes one text, with special tokens, cut to the limit.
@@ -81,6 +84,31 @@ impl Tokenizer {
     /// The encoder's limit, special tokens included.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// Whether every text gets this token, so that it says nothing of any.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special_ids.contains(&id)
+    }
+
+    /// The tokens of the vocabulary that stand for words or pieces of words, by number.
+    pub(crate) fn words(&self) -> Vec<u32> {
+        let stands_for_text = |token: &str| !(token.starts_with('[') || token.starts_with('<'));
+        let mut words: Vec<u32> = self
+            .inner
+            .get_vocab(true)
+            .into_iter()
+            .filter(|(token, _)| stands_for_text(token))
+            .map(|(_, id)| id)
+            .collect();
+        words.sort_unstable();
+        words
+    }
+
+    /// Tokens with the special ones around them: the first before, the others behind.
+    pub(crate) fn between_specials(&self, tokens: impl Iterator<Item = u32>) -> Vec<u32> {
+        let (first, last) = self.special_ids.split_at(self.special_ids.len().min(1));
+        first.iter().copied().chain(tokens).chain(last.iter().copied()).collect()
     }
 
     /// How many special tokens each text gets.
@@ -130,6 +158,7 @@ mod tests {
             assert_eq!(tokenizer.encode(text).unwrap(), Tokens { ids, second_tokens: 0, truncated });
         }
         assert_eq!(tokenizer.special_tokens(), 2);
+        assert_eq!([0, 1, 2, 3, 4].map(|id| tokenizer.is_special(id)), [false, true, true, false, false]);
     }
 
     #[test]

@@ -108,6 +108,7 @@ fn document(number: usize, revision: u128, random: &mut SplitMix64) -> Change {
         text,
         chunk_hash: document_hash,
         vector: unit_vector(random),
+        token_vectors: None,
     };
     Change::Put(PreparedDocument { document_id, document_hash, rows: vec![row] })
 }

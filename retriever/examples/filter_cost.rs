@@ -129,6 +129,7 @@ fn document(number: usize) -> Change {
         text,
         chunk_hash: document_hash,
         vector: unit_vector(number as u64),
+        token_vectors: None,
     };
     Change::Put(PreparedDocument { document_id, document_hash, rows: vec![row] })
 }

@@ -22,6 +22,11 @@ pub use prefix::embedding_text;
 pub trait TokenCounter {
     /// The number of tokens of `text`.
     fn count(&self, text: &str) -> usize;
+
+    /// Where the tokens of `text` are, as ranges of code points in order; empty from one that only counts.
+    fn places(&self, _text: &str) -> Vec<Range<usize>> {
+        Vec::new()
+    }
 }
 
 impl<F: Fn(&str) -> usize> TokenCounter for F {

@@ -2,15 +2,20 @@
 
 use crate::chunk::TokenCounter;
 use crate::collection::EmbedderRef;
-use crate::embedder::{Embedder, Encoder, Lane};
+use crate::embedder::{CrossScores, Embedder, Encoder, Lane, TokenEmbedding};
+use crate::vector::TokenColumn;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokenizers::Tokenizer;
 use trivium_proto::model::v1::model_service_client::ModelServiceClient;
-use trivium_proto::model::v1::{EmbedPriority, EmbedRequest, GetTokenizerRequest, GetTokenizerResponse, ModelRef};
+use trivium_proto::model::v1::{
+    EmbedPriority, EmbedRequest, Embedding, GetTokenizerRequest, GetTokenizerResponse, ModelRef, RerankRequest,
+    TokenVectorsRequest,
+};
 use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
 
 /// The encoders of a model host.
@@ -31,6 +36,34 @@ impl ModelHost {
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(options.max_message_bytes);
         Ok(Self { client, encoders: Mutex::default() })
+    }
+
+    async fn embeddings(
+        &self,
+        model: &EmbedderRef,
+        column: Option<&TokenColumn>,
+        texts: Vec<String>,
+        lane: Lane,
+        deadline: Deadline,
+    ) -> Result<Vec<Embedding>, Error> {
+        let priority = match lane {
+            Lane::Query => EmbedPriority::Query,
+            Lane::Bulk => EmbedPriority::Bulk,
+        };
+        let projection =
+            |column: &TokenColumn| ModelRef { name: column.projection.clone(), version: column.version.clone() };
+        let request = EmbedRequest {
+            texts,
+            model: Some(to_proto(model)),
+            priority: priority.into(),
+            token_vectors: column.map(|column| TokenVectorsRequest { projection: Some(projection(column)) }),
+        };
+        let response = self.client.clone().embed(deadline.request(request)).await?.into_inner();
+        let made_by = response.model.map(from_proto);
+        if made_by.as_ref() != Some(model) {
+            return Err(wrong(format!("the vectors were asked of {model:?}, and {made_by:?} made them")));
+        }
+        Ok(response.embeddings)
     }
 
     fn known(&self, model: &EmbedderRef) -> Option<Encoder> {
@@ -60,18 +93,67 @@ impl Embedder for ModelHost {
         lane: Lane,
         deadline: Deadline,
     ) -> Result<Vec<Vec<f32>>, Error> {
-        let priority = match lane {
-            Lane::Query => EmbedPriority::Query,
-            Lane::Bulk => EmbedPriority::Bulk,
-        };
-        let request = EmbedRequest { texts, model: Some(to_proto(model)), priority: priority.into() };
-        let response = self.client.clone().embed(deadline.request(request)).await?.into_inner();
-        let made_by = response.model.map(from_proto);
-        if made_by.as_ref() != Some(model) {
-            return Err(wrong(format!("the vectors were asked of {model:?}, and {made_by:?} made them")));
-        }
-        Ok(response.embeddings.into_iter().map(|embedding| embedding.values).collect())
+        let embeddings = self.embeddings(model, None, texts, lane, deadline).await?;
+        Ok(embeddings.into_iter().map(|embedding| embedding.values).collect())
     }
+
+    async fn token_column(&self, model: &EmbedderRef, deadline: Deadline) -> Result<Option<TokenColumn>, Error> {
+        // Which projection serves may change, so this is asked anew each time; it is asked for new collections alone.
+        let request = deadline.request(GetTokenizerRequest { model: Some(to_proto(model)) });
+        let response = self.client.clone().get_tokenizer(request).await?.into_inner();
+        let dimension = response.token_dimension as usize;
+        Ok(response.projection.filter(|_| dimension > 0).map(|projection| TokenColumn {
+            projection: projection.name,
+            version: projection.version,
+            dimension,
+        }))
+    }
+
+    async fn embed_tokens(
+        &self,
+        model: &EmbedderRef,
+        column: &TokenColumn,
+        texts: Vec<String>,
+        lane: Lane,
+        deadline: Deadline,
+    ) -> Result<Vec<TokenEmbedding>, Error> {
+        let embeddings = self.embeddings(model, Some(column), texts, lane, deadline).await?;
+        embeddings.into_iter().map(|embedding| with_tokens(embedding, column)).collect()
+    }
+
+    async fn cross_encode(
+        &self,
+        query: &str,
+        documents: Vec<String>,
+        deadline: Deadline,
+    ) -> Result<CrossScores, Error> {
+        let mut scores: Vec<Option<f64>> = vec![None; documents.len()];
+        let request =
+            RerankRequest { query: query.to_owned(), documents, model: None, priority: EmbedPriority::Query.into() };
+        let response = self.client.clone().rerank(deadline.request(request)).await?.into_inner();
+        for score in response.scores {
+            if let Some(place) = scores.get_mut(score.index as usize) {
+                *place = Some(score.score);
+            }
+        }
+        let model = response.model.map(from_proto).ok_or_else(|| wrong("no cross-encoder is named".to_owned()))?;
+        let scores = scores.into_iter().collect::<Option<Vec<f64>>>();
+        Ok(CrossScores { model, scores: scores.ok_or_else(|| wrong("a document has no score".to_owned()))? })
+    }
+}
+
+fn with_tokens(embedding: Embedding, column: &TokenColumn) -> Result<TokenEmbedding, Error> {
+    let Some(tokens) = embedding.token_vectors else { return Err(wrong("token vectors are missing".to_owned())) };
+    let made_by = tokens.projection.unwrap_or_default();
+    let right = made_by.name == column.projection
+        && made_by.version == column.version
+        && tokens.dimension as usize == column.dimension
+        && tokens.values.len().is_multiple_of(column.dimension);
+    if !right {
+        return Err(wrong(format!("token vectors were asked of {column:?}, and {made_by:?} made them")));
+    }
+    let token_vectors = tokens.values.iter().map(|number| number.cast_signed()).collect();
+    Ok(TokenEmbedding { vector: embedding.values, token_vectors })
 }
 
 fn encoder_of(response: GetTokenizerResponse) -> Result<Encoder, Error> {
@@ -88,16 +170,33 @@ fn encoder_of(response: GetTokenizerResponse) -> Result<Encoder, Error> {
         model,
         dimension: response.dimension as usize,
         max_tokens: response.max_tokens.saturating_sub(response.special_tokens).max(1) as usize,
-        counter: Arc::new(HuggingFaceCounter(tokenizer)),
+        counter: Arc::new(HuggingFaceCounter::new(tokenizer)),
     })
 }
 
-struct HuggingFaceCounter(Tokenizer);
+struct HuggingFaceCounter {
+    tokenizer: Tokenizer,
+    /// The tokens that every text gets; an encoder makes no token vectors of them, wherever they stand.
+    special_ids: Vec<u32>,
+}
+
+impl HuggingFaceCounter {
+    fn new(tokenizer: Tokenizer) -> Self {
+        let special_ids = tokenizer.encode_fast("", true).map_or(Vec::new(), |encoding| encoding.get_ids().to_vec());
+        Self { tokenizer, special_ids }
+    }
+}
 
 impl TokenCounter for HuggingFaceCounter {
     fn count(&self, text: &str) -> usize {
         // A tokenizer that fails on some text does not fail the document: no text has more tokens than bytes.
-        self.0.encode_fast(text, false).map_or(text.len(), |encoding| encoding.len())
+        self.tokenizer.encode_fast(text, false).map_or(text.len(), |encoding| encoding.len())
+    }
+
+    fn places(&self, text: &str) -> Vec<Range<usize>> {
+        let Ok(encoding) = self.tokenizer.encode_char_offsets(text, false) else { return Vec::new() };
+        let places = encoding.get_ids().iter().zip(encoding.get_offsets());
+        places.filter(|(id, _)| !self.special_ids.contains(id)).map(|(_, (start, end))| *start..*end).collect()
     }
 }
 
@@ -138,6 +237,8 @@ mod tests {
             max_tokens: 256,
             special_tokens: 2,
             dimension: 384,
+            projection: None,
+            token_dimension: 0,
         }
     }
 

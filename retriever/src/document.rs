@@ -249,7 +249,7 @@ mod tests {
 
     fn vector(version: &str, values: &[f32]) -> Option<GivenVector> {
         let embedder = EmbedderRef { name: "minilm".into(), version: version.into() };
-        Some(GivenVector { embedder, values: values.to_vec() })
+        Some(GivenVector { embedder, values: values.to_vec(), tokens: None })
     }
 
     fn with(edit: impl FnOnce(&mut IncomingDocument)) -> Vec<IncomingDocument> {

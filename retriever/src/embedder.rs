@@ -2,6 +2,7 @@
 
 use crate::chunk::TokenCounter;
 use crate::collection::EmbedderRef;
+use crate::vector::TokenColumn;
 use async_trait::async_trait;
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +45,24 @@ pub enum Lane {
     Bulk,
 }
 
+/// The vector of a text and those of its tokens.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenEmbedding {
+    /// The text's own.
+    pub vector: Vec<f32>,
+    /// Those of its tokens, one after another.
+    pub token_vectors: Vec<i8>,
+}
+
+/// How well a cross-encoder finds that documents answer a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CrossScores {
+    /// The cross-encoder.
+    pub model: EmbedderRef,
+    /// A logit for each document, in their order.
+    pub scores: Vec<f64>,
+}
+
 /// Turns texts into vectors.
 #[async_trait]
 pub trait Embedder: Send + Sync + 'static {
@@ -64,6 +83,43 @@ pub trait Embedder: Send + Sync + 'static {
         lane: Lane,
         deadline: Deadline,
     ) -> Result<Vec<Vec<f32>>, Error>;
+
+    /// The token vectors that an encoder's texts have now; `None` when there is no projection for it.
+    ///
+    /// # Errors
+    /// Whatever the call gives.
+    async fn token_column(&self, _model: &EmbedderRef, _deadline: Deadline) -> Result<Option<TokenColumn>, Error> {
+        Ok(None)
+    }
+
+    /// As [`Embedder::embed`], with the token vectors that `column` describes, from the same forward passes.
+    ///
+    /// # Errors
+    /// Whatever the call gives; `NO_MODEL` from an encoder without token vectors.
+    async fn embed_tokens(
+        &self,
+        _model: &EmbedderRef,
+        column: &TokenColumn,
+        _texts: Vec<String>,
+        _lane: Lane,
+        _deadline: Deadline,
+    ) -> Result<Vec<TokenEmbedding>, Error> {
+        let message = format!("there is no projection {}/{}", column.projection, column.version);
+        Err(Error::new(Reason::NoModel, message))
+    }
+
+    /// Scores documents for a query by the cross-encoder that serves.
+    ///
+    /// # Errors
+    /// Whatever the call gives; `NO_MODEL` when none serves.
+    async fn cross_encode(
+        &self,
+        _query: &str,
+        _documents: Vec<String>,
+        _deadline: Deadline,
+    ) -> Result<CrossScores, Error> {
+        Err(Error::new(Reason::NoModel, "no cross-encoder serves"))
+    }
 }
 
 /// Checks that vectors are as many, as long and as finite as they must be, and brings each to length 1, so that inner

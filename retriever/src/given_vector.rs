@@ -4,6 +4,7 @@
 
 use crate::collection::{CollectionSpec, EmbedderRef};
 use crate::embedder::normalise;
+use crate::vector::TokenColumn;
 use trivium_service_kit::{Error, Reason};
 
 /// A vector as a caller sent it.
@@ -13,6 +14,17 @@ pub struct GivenVector {
     pub embedder: EmbedderRef,
     /// The vector, of any length and content.
     pub values: Vec<f32>,
+    /// Those of its tokens, if they came along.
+    pub tokens: Option<GivenTokens>,
+}
+
+/// Token vectors as a caller sent them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenTokens {
+    /// What made them.
+    pub column: TokenColumn,
+    /// The vectors, one after another, of any number.
+    pub values: Vec<i8>,
 }
 
 impl GivenVector {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod json;
+mod rerank;
 mod search;
 mod snapshots;
 mod upsert;

@@ -6,7 +6,7 @@ use crate::context::draw_to_document;
 use crate::document::Document;
 use crate::embedder::{EMBED_BATCH_TEXTS, Embedder, Encoder, Lane, checked_vectors};
 use crate::hash;
-use crate::vector::{ChunkRow, DocumentRow};
+use crate::vector::{ChunkRow, DocumentRow, TokenColumn};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -108,8 +108,11 @@ impl Ingest {
         prepared.iter_mut().try_for_each(|document| use_own_vector(document, &given))?;
         let rows = prepared.iter_mut().flat_map(|document| document.rows.iter_mut());
         let mut rows: Vec<&mut ChunkRow> = rows.filter(|row| row.vector.is_empty()).collect();
-        let vectors = self.embed(rows.iter().map(|row| row.index_text.clone()).collect(), deadline).await?;
-        rows.iter_mut().zip(vectors).for_each(|(row, vector)| row.vector = vector);
+        let embedded = self.embed(rows.iter().map(|row| row.index_text.clone()).collect(), deadline).await?;
+        for (row, (vector, token_vectors)) in rows.iter_mut().zip(embedded) {
+            row.vector = vector;
+            row.token_vectors = token_vectors;
+        }
         let percent = self.collection.spec().document_context_percent;
         for document in &mut prepared {
             draw_to_document(document.rows.iter_mut().map(|row| &mut row.vector), percent);
@@ -117,7 +120,8 @@ impl Ingest {
         Ok(prepared.into_iter().map(Change::Put).collect())
     }
 
-    async fn embed(&self, texts: Vec<String>, deadline: Deadline) -> Result<Vec<Vec<f32>>, Error> {
+    /// The vector of each text, and those of its tokens where the collection has such.
+    async fn embed(&self, texts: Vec<String>, deadline: Deadline) -> Result<Vec<Embedded>, Error> {
         let dimension = self.encoder.dimension;
         // A chunk of nothing but markup has no words. Its row is kept, for the tiles to be complete, and is near to nothing.
         let worded: Vec<usize> = (0..texts.len()).filter(|place| !texts[*place].trim().is_empty()).collect();
@@ -126,17 +130,36 @@ impl Ingest {
             .chunks(EMBED_BATCH_TEXTS)
             .map(|places| places.iter().map(|place| texts[*place].clone()).collect())
             .collect();
-        let calls = futures::stream::iter(batches).map(|batch| async move {
-            let count = batch.len();
-            let vectors = self.embedder.embed(&self.encoder.model, batch, Lane::Bulk, deadline).await?;
-            checked_vectors(vectors, count, dimension)
-        });
-        let embedded: Vec<Vec<Vec<f32>>> = calls.buffered(EMBED_CALLS_IN_FLIGHT).try_collect().await?;
-        let mut vectors = vec![vec![0.0; dimension]; total];
-        worded.into_iter().zip(embedded.into_iter().flatten()).for_each(|(place, vector)| vectors[place] = vector);
-        Ok(vectors)
+        let published = self.collection.published();
+        let column = published.table.layout().tokens.as_ref();
+        let calls = futures::stream::iter(batches).map(|batch| self.embed_batch(batch, column, deadline));
+        let embedded: Vec<Vec<Embedded>> = calls.buffered(EMBED_CALLS_IN_FLIGHT).try_collect().await?;
+        let mut all = vec![(vec![0.0; dimension], column.map(|_| Vec::new())); total];
+        worded.into_iter().zip(embedded.into_iter().flatten()).for_each(|(place, one)| all[place] = one);
+        Ok(all)
+    }
+
+    async fn embed_batch(
+        &self,
+        batch: Vec<String>,
+        column: Option<&TokenColumn>,
+        deadline: Deadline,
+    ) -> Result<Vec<Embedded>, Error> {
+        let (count, dimension, model) = (batch.len(), self.encoder.dimension, &self.encoder.model);
+        let Some(column) = column else {
+            let vectors = self.embedder.embed(model, batch, Lane::Bulk, deadline).await?;
+            let vectors = checked_vectors(vectors, count, dimension)?;
+            return Ok(vectors.into_iter().map(|vector| (vector, None)).collect());
+        };
+        let embedded = self.embedder.embed_tokens(model, column, batch, Lane::Bulk, deadline).await?;
+        let (vectors, tokens): (Vec<_>, Vec<_>) =
+            embedded.into_iter().map(|embedding| (embedding.vector, Some(embedding.token_vectors))).unzip();
+        Ok(checked_vectors(vectors, count, dimension)?.into_iter().zip(tokens).collect())
     }
 }
+
+/// The vector of a text, and those of its tokens where the collection has such.
+type Embedded = (Vec<f32>, Option<Vec<i8>>);
 
 /// What a failed write means to the client. The cause goes to the log, for it names files.
 pub fn write_error(collection: &Collection, error: &WriteError) -> Error {
@@ -209,5 +232,6 @@ fn row_of(document: &Arc<DocumentRow>, chunk: Chunk<'_>) -> ChunkRow {
         heading_path: chunk.heading_path,
         document: document.clone(),
         vector: Vec::new(),
+        token_vectors: None,
     }
 }

@@ -30,6 +30,8 @@ pub struct Options {
     pub batch_deadline_ms: u64,
     /// The least candidates that each leg gives to the fusion.
     pub candidates: usize,
+    /// What the second stage of a search may take, in milliseconds. When it takes longer, the fused order stands.
+    pub rerank_budget_ms: u64,
     /// Write requests that may wait in each collection.
     pub write_queue: usize,
     /// Rows above which no further waiting request joins a commit.
@@ -70,6 +72,7 @@ impl Default for Options {
             max_document_bytes: 16 * MIB,
             batch_deadline_ms: 600_000,
             candidates: 100,
+            rerank_budget_ms: 500,
             write_queue: 64,
             commit_rows: 8_192,
             compact_fragments: 32,
@@ -101,6 +104,7 @@ impl Options {
         at_least("max_document_bytes", self.max_document_bytes, 1)?;
         at_least("batch_deadline_ms", self.batch_deadline_ms, 1)?;
         at_least("candidates", self.candidates, 1)?;
+        at_least("rerank_budget_ms", self.rerank_budget_ms, 1)?;
         at_least("write_queue", self.write_queue, 1)?;
         at_least("commit_rows", self.commit_rows, 1)?;
         at_least("snapshots_newest", self.snapshots_newest, 1)?;
@@ -145,7 +149,7 @@ impl Options {
             document_bytes: self.max_document_bytes,
             batch_budget: Duration::from_millis(self.batch_deadline_ms),
             chunking: ChunkOptions::default(),
-            depth: Depth { candidates: self.candidates },
+            depth: Depth { candidates: self.candidates, rerank_budget: Duration::from_millis(self.rerank_budget_ms) },
         }
     }
 }
@@ -165,6 +169,7 @@ mod tests {
         let cases = [
             (Options { data_dir: PathBuf::new(), ..good() }, "data_dir"),
             (Options { candidates: 0, ..good() }, "candidates"),
+            (Options { rerank_budget_ms: 0, ..good() }, "rerank_budget_ms"),
             (Options { write_queue: 0, ..good() }, "write_queue"),
             (Options { snapshots_newest: 0, ..good() }, "snapshots_newest"),
             (Options { compact_fragments: 15, ..good() }, "compact_fragments"),

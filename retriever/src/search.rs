@@ -5,6 +5,7 @@ mod assemble;
 mod filter;
 mod legs;
 mod partial;
+mod rerank;
 mod state;
 mod telemetry;
 mod vector;
@@ -17,6 +18,8 @@ use crate::lexical::TermPart;
 use crate::vector::StoredChunk;
 use legs::LegOutcome;
 use partial::Settled;
+use rerank::SecondStage;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +29,7 @@ use trivium_service_kit::{Deadline, Error};
 
 pub(crate) use legs::read_error;
 pub use partial::{Missing, Partial};
+pub(crate) use rerank::{DEFAULT_DEPTH, Method, Report, Rescored, TokenAnswer, Wanted, Wish};
 
 /// One way of finding passages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,12 @@ pub enum Legs {
     Both,
 }
 
+impl Legs {
+    fn has(self, leg: Leg) -> bool {
+        self == Self::Both || self == Self::One(leg)
+    }
+}
+
 /// What to search for, checked.
 #[derive(Debug, Clone)]
 pub struct SearchQuery {
@@ -60,6 +70,8 @@ pub struct SearchQuery {
     pub fusion: Fusion,
     /// Weights of the lexical and of the semantic leg.
     pub weights: [Weight; 2],
+    /// The second stage.
+    pub rerank: Wish,
     /// Whether each document gives its best chunk alone.
     pub group_by_document: bool,
     /// Whether the lexical leg's scores are explained term by term.
@@ -89,6 +101,10 @@ pub struct Hit {
     pub highlights: Vec<Range<u32>>,
     /// What each term gave to the lexical leg's score, largest first; empty unless the query asks to explain.
     pub lexical_terms: Vec<TermPart>,
+    /// What the second stage said of it, where it was among its candidates.
+    pub rescored: Option<Rescored>,
+    /// Which tokens of it answered those of the query; empty unless the query asks to explain.
+    pub token_answers: Vec<TokenAnswer>,
 }
 
 /// How one leg went.
@@ -115,6 +131,8 @@ pub struct Found {
     pub embedder: Option<EmbedderRef>,
     /// Each leg that was asked for.
     pub legs: Vec<LegReport>,
+    /// How the second stage went, if one was wanted.
+    pub rerank: Option<Report>,
     /// Time of the whole search.
     pub elapsed: Duration,
 }
@@ -124,6 +142,8 @@ pub struct Found {
 pub struct Depth {
     /// The least candidates of each leg; a search for more hits raises it.
     pub candidates: usize,
+    /// What the second stage may take.
+    pub rerank_budget: Duration,
 }
 
 /// Most candidates of one leg, however many hits are asked for.
@@ -175,23 +195,51 @@ async fn run(
 ) -> Result<Found, Error> {
     let started = Instant::now();
     let given = vector::choose(&query.vectors, collection.spec())?;
-    let search = legs::LegSearch { collection, published: &published, query: &query, filter, depth: depth.of(&query) };
-    let Settled { outcomes, missing } = search.settle(embedder, given, deadline).await?;
+    let given_tokens = rerank::given_tokens(&query.vectors, collection.spec())?;
+    let method = query.rerank.method(&query, &published);
+    let tokens = method.and_then(|method| method.token_column(&published));
+    let search =
+        legs::LegSearch { collection, published: &published, query: &query, filter, depth: depth.of(&query), tokens };
+    let Settled { mut outcomes, missing } = search.settle(embedder, given, deadline).await?;
     let has = |leg| outcomes.iter().any(|outcome| outcome.leg == leg);
-    let embedder = has(Leg::Semantic).then(|| collection.spec().embedder.clone());
+    let encoder = has(Leg::Semantic).then(|| collection.spec().embedder.clone());
     let has_words = has(Leg::Lexical);
-    let legs = outcomes.iter().map(LegOutcome::report).chain(missing).collect();
-    let ranking = rank(outcomes, &query);
+    let tokens = given_tokens.or_else(|| outcomes.iter_mut().find_map(|outcome| outcome.tokens.take()));
+    let legs: Vec<LegReport> = outcomes.iter().map(LegOutcome::report).chain(missing).collect();
+    let mut ranking = rank(outcomes, &query);
+    let rerank = match method.filter(|_| ranking.rows.len() > 1) {
+        Some(method) => {
+            let deadline = deadline.for_downstream().min(Deadline::after(depth.rerank_budget));
+            let encoder_away = legs.iter().find(|leg| leg.leg == Leg::Semantic).and_then(|leg| leg.missing.as_ref());
+            let stage = SecondStage {
+                collection,
+                published: &published,
+                embedder,
+                query: &query,
+                tokens,
+                encoder_away,
+                deadline,
+            };
+            Some(stage.run(method, &mut ranking).await)
+        }
+        None => None,
+    };
     let hits = assemble::hits(collection, &published, ranking, &query).await?;
     // Without the lexical leg there are no words to mark, and its index may be what is broken.
     let hits = if has_words { annotate::annotate(collection, &published, hits, &query).await? } else { hits };
-    Ok(Found { hits, published, embedder, legs, elapsed: started.elapsed() })
+    let hits = match query.explain {
+        true => rerank::explain(collection, &published, embedder, hits, &query, deadline).await?,
+        false => hits,
+    };
+    Ok(Found { hits, published, embedder: encoder, legs, rerank, elapsed: started.elapsed() })
 }
 
 /// A ranking of row ids, and the legs that its parts stand for.
 struct Ranked {
     legs: Vec<Leg>,
     rows: Vec<Fused<u64>>,
+    /// What the second stage said of the first of them.
+    rescored: HashMap<u64, Rescored>,
 }
 
 fn rank(outcomes: Vec<LegOutcome>, query: &SearchQuery) -> Ranked {
@@ -203,5 +251,5 @@ fn rank(outcomes: Vec<LegOutcome>, query: &SearchQuery) -> Ranked {
             fuse(&weighted, &query.fusion)
         }),
     };
-    Ranked { legs, rows }
+    Ranked { legs, rows, rescored: HashMap::new() }
 }

@@ -100,7 +100,9 @@ impl Retriever {
                 format!("the embedder has a dimension of {}; it must be 1 to {MAX_DIMENSION}", encoder.dimension);
             return Err(Error::new(Reason::Internal, message));
         }
+        let tokens = self.embedder.token_column(&encoder.model, deadline).await?;
         let spec = CollectionSpec::new(&wanted.name, encoder.model, encoder.dimension, wanted.metadata_fields);
+        let spec = spec.with_tokens(tokens);
         self.catalog.create(spec, wanted.if_absent).await.map_err(|error| collection_error(&error))
     }
 

@@ -18,6 +18,7 @@ mod scan;
 mod schema;
 mod search;
 mod store;
+mod tokens;
 mod versions;
 
 use futures::future::BoxFuture;
@@ -31,6 +32,7 @@ pub use scan::IndexRow;
 pub use schema::TableLayout;
 pub use search::VectorHit;
 pub use store::{TableCaches, VectorTable};
+pub use tokens::TokenColumn;
 pub use versions::Removed;
 
 /// What the table does, as a future behind a pointer. Lance's futures are large, and are compiled anew in every crate

@@ -17,6 +17,8 @@ pub(crate) enum Rung {
     SemanticLeg,
     /// The lexical leg of a search fails or is late.
     LexicalLeg,
+    /// The second stage of a search fails or is late.
+    Rerank,
     /// One of several collections cannot be searched.
     Collection,
     /// No collection can be searched.
@@ -43,7 +45,7 @@ pub(crate) struct Row {
 }
 
 /// The rungs, in the order in which a query meets them.
-pub(crate) const LADDER: [Row; 9] = [
+pub(crate) const LADDER: [Row; 10] = [
     Row {
         rung: Rung::Intent,
         part: "intent",
@@ -68,6 +70,7 @@ pub(crate) const LADDER: [Row; 9] = [
         attribute: "trivium.degraded.lexical_leg",
         instead: "the semantic leg answers alone",
     },
+    Row { rung: Rung::Rerank, part: "rerank", attribute: "trivium.degraded.rerank", instead: "the fused order stands" },
     Row {
         rung: Rung::Collection,
         part: "collection",

@@ -44,6 +44,8 @@ pub(crate) struct Query {
     pub overrides: Overrides,
     /// A condition on the documents, which the retriever checks; empty for none.
     pub filter: String,
+    /// The second stage of each search, which the retriever checks; `None` for each collection's default.
+    pub rerank: Option<search::Rerank>,
     /// The state of the collections to answer from.
     pub state: WantedState,
     /// Whether an answer is wanted, or passages alone.
@@ -106,6 +108,7 @@ impl TryFrom<QueryRequest> for Query {
         let mut options = options.unwrap_or_default();
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
         let filter = std::mem::take(&mut options.filter);
+        let rerank = options.rerank.take();
         let state = wanted_state(options.as_of.take(), std::mem::take(&mut options.min_versions))?;
         let conditions = Conditions {
             filter: !filter.is_empty(),
@@ -113,7 +116,7 @@ impl TryFrom<QueryRequest> for Query {
             min_versions: !state.min_versions.is_empty(),
         };
         let overrides = Overrides { conditions, ..overrides(options)? };
-        Ok(Self { question, road, overrides, filter, state, answer, past: None })
+        Ok(Self { question, road, overrides, filter, rerank, state, answer, past: None })
     }
 }
 

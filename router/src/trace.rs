@@ -47,6 +47,7 @@ macro_rules! chain_span {
             "trivium.degraded.embedding" = field::Empty,
             "trivium.degraded.semantic_leg" = field::Empty,
             "trivium.degraded.lexical_leg" = field::Empty,
+            "trivium.degraded.rerank" = field::Empty,
             "trivium.degraded.collection" = field::Empty,
             "trivium.degraded.retriever" = field::Empty,
             "trivium.degraded.generator" = field::Empty

@@ -49,7 +49,7 @@ impl Generator {
     fn vector(&self, random: &mut SplitMix64) -> QueryVector {
         // The retriever brings vectors to length 1 itself.
         let values = (0..self.dimension).map(|_| centred(random)).collect();
-        QueryVector { embedder: self.embedder.clone(), values }
+        QueryVector { embedder: self.embedder.clone(), values, token_vectors: None }
     }
 }
 

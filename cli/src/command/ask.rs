@@ -6,7 +6,7 @@ use trivium_proto::router::v1::{AnswerMode, CacheMode, QueryOptions, QueryStream
 use trivium_service_kit::{Error, Reason};
 
 use crate::{
-    args::{RouterEndpoint, as_of},
+    args::{RerankArgs, RouterEndpoint, as_of},
     clients::Router,
     output,
     render::{answer, decision, flow::Flow, style::Style},
@@ -39,6 +39,8 @@ pub struct Args {
     /// Answer from an earlier state: a version, a tag, or a time such as 2026-05-01T10:00:00Z
     #[arg(long, value_name = "V")]
     as_of: Option<String>,
+    #[command(flatten)]
+    rerank: RerankArgs,
     /// Show the passages only
     #[arg(long)]
     no_answer: bool,
@@ -108,6 +110,7 @@ fn request(args: &Args) -> QueryStreamRequest {
         filter: args.filter.clone(),
         cache: if args.no_cache { CacheMode::Bypass } else { CacheMode::Unspecified }.into(),
         as_of: args.as_of.as_deref().map(as_of),
+        rerank: args.rerank.wish(),
         ..QueryOptions::default()
     };
     QueryStreamRequest { query: args.query.clone(), options: Some(options), ..QueryStreamRequest::default() }

@@ -109,7 +109,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
             let collection = target.retriever.collection(&target.collection).await?;
             let collection = collection.with_context(|| format!("there is no collection {:?}", target.collection))?;
             let embedder = collection.embedder.context("the collection names no embedder")?;
-            target.vectors = vectors::embed(&host, &embedder, &target.queries).await?;
+            let projection = collection.token_projection;
+            target.vectors = vectors::embed(&host, &embedder, projection.as_ref(), &target.queries).await?;
             report(&target, &Call::SEARCHES, &args.load).await
         }
         None => report(&args.load.target(&args.endpoint).await?, &Call::ALL, &args.load).await,

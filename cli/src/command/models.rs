@@ -2,6 +2,7 @@
 
 mod add;
 mod list;
+mod project;
 mod promote;
 mod pull;
 mod shadow;
@@ -25,6 +26,8 @@ pub enum Command {
     Pull(pull::PullArgs),
     /// Make a bundle of any ONNX encoder or cross-encoder with its tokenizer, after trying it out
     Add(add::AddArgs),
+    /// Fit a projection to an encoder, so that collections can keep its token vectors
+    Project(project::ProjectArgs),
     /// Make a version serve: it is checked and warmed first, and no call fails meanwhile
     Promote(promote::PromoteArgs),
     /// Make the version serve that served before
@@ -54,6 +57,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::List { json, endpoint } => list::run(&ModelHost::connect(&endpoint.url)?, json).await,
         Command::Pull(args) => tokio::task::spawn_blocking(move || pull::fetch(args)).await?,
         Command::Add(args) => tokio::task::spawn_blocking(move || add::run(&args)).await?,
+        Command::Project(args) => tokio::task::spawn_blocking(move || project::run(&args)).await?,
         Command::Promote(args) => promote::promote(args).await,
         Command::Rollback(args) => promote::rollback(args).await,
         Command::Shadow(args) => shadow::run(args).await,

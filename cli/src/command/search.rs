@@ -2,10 +2,10 @@
 
 use clap::ValueEnum;
 use serde::Serialize;
-use trivium_proto::retriever::v1::{Leg, SearchRequest, SearchResponse};
+use trivium_proto::retriever::v1::{Leg, RerankReport, SearchRequest, SearchResponse};
 
 use crate::{
-    args::{RetrieverEndpoint, as_of},
+    args::{RerankArgs, RetrieverEndpoint, as_of, rerank_name},
     clients::Retriever,
     output,
     render::{hits, milliseconds, single_line, style::Style},
@@ -26,6 +26,8 @@ pub struct Args {
     /// How many passages, 1 to 1000
     #[arg(short = 'k', value_name = "N", default_value_t = 10)]
     k: u32,
+    #[command(flatten)]
+    rerank: RerankArgs,
     /// Each document once, by its best passage
     #[arg(long)]
     group_by_document: bool,
@@ -71,7 +73,21 @@ struct SearchView {
     hits: Vec<Hit>,
     snapshot: SnapshotView,
     legs: Vec<LegReportView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank: Option<RerankView>,
     elapsed_ms: f64,
+}
+
+#[derive(Serialize)]
+struct RerankView {
+    method: &'static str,
+    candidates: u32,
+    scored: u32,
+    weight: f64,
+    elapsed_ms: f64,
+    /// Why the fused order stands; absent where the second stage took effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +120,7 @@ fn request(args: &Args) -> SearchRequest {
         query: args.query.clone(),
         legs,
         k: Some(args.k),
+        rerank: args.rerank.wish(),
         group_by_document: args.group_by_document,
         filter: args.filter.clone(),
         as_of: args.as_of.as_deref().map(as_of),
@@ -123,10 +140,23 @@ fn view(response: SearchResponse) -> SearchView {
         detail: report.detail,
     });
     SearchView {
+        rerank: response.rerank.as_ref().map(rerank_view),
         legs: legs.collect(),
         hits: response.hits.into_iter().map(Hit::from).collect(),
         snapshot: response.snapshot.unwrap_or_default().into(),
         elapsed_ms: response.elapsed_ms,
+    }
+}
+
+fn rerank_view(report: &RerankReport) -> RerankView {
+    let left_out = format!("{}: {}", report.left_out_reason, report.left_out_detail);
+    RerankView {
+        method: rerank_name(report.method()),
+        candidates: report.candidates,
+        scored: report.scored,
+        weight: report.weight,
+        elapsed_ms: report.elapsed_ms,
+        left_out: Some(left_out).filter(|_| !report.left_out_reason.is_empty()),
     }
 }
 
@@ -142,8 +172,9 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
     let (style, columns) = (Style::of_stdout(), output::columns());
     for (number, hit) in (1..).zip(&view.hits) {
         output::line(hits::hit(style, number, hit, columns))?;
-        if !hit.terms.is_empty() {
-            output::line(style.faint(&hits::terms(&hit.terms)))?;
+        let explained = format!("{}{}", hits::terms(&hit.terms), hits::tokens(&hit.tokens));
+        if !explained.is_empty() {
+            output::line(style.faint(&explained))?;
         }
     }
     if view.hits.is_empty() {
@@ -154,7 +185,11 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
         output::line(format!("  {}", style.warning(&single_line(&words))))?;
     }
     let legs = view.legs.iter().map(|leg| format!("{} {}", leg.leg, milliseconds(leg.elapsed_ms)));
-    let legs = legs.collect::<Vec<_>>().join(", ");
+    let rerank = view.rerank.iter().map(|rerank| match &rerank.left_out {
+        None => format!("{} {}", rerank.method, milliseconds(rerank.elapsed_ms)),
+        Some(why) => format!("without {}: {why}", rerank.method),
+    });
+    let legs = legs.chain(rerank).collect::<Vec<_>>().join(", ");
     let state = format!("{} at version {}", view.snapshot.collection, view.snapshot.version);
     Ok(output::line(style.faint(&format!("  {state} · {} ({legs})", milliseconds(view.elapsed_ms))))?)
 }

@@ -10,7 +10,7 @@ use trivium_proto::{
 use trivium_ranking::calibrate::{Candidate, Curve, Placed};
 use trivium_service_kit::Error;
 
-use super::beir::Query;
+use super::{WITHOUT_SECOND_STAGE, beir::Query};
 use crate::clients::Retriever;
 
 /// Candidates of each leg: as many as a search looks at that asks for no more hits.
@@ -73,6 +73,7 @@ fn request(collection: &str, query: &Query, vector: Option<&QueryVector>, semant
         vectors: vector.cloned().into_iter().collect(),
         k: Some(DEPTH),
         fusion: Some(Fusion { method: Some(method), weights: Some(weights) }),
+        rerank: Some(WITHOUT_SECOND_STAGE),
         ..SearchRequest::default()
     }
 }

@@ -9,6 +9,7 @@ use trivium_proto::{
 };
 use trivium_service_kit::Error;
 
+use super::WITHOUT_SECOND_STAGE;
 use crate::{bench::latency::Latencies, clients::Retriever};
 
 /// Similarities that differ by less than this are taken for equal: the table and the memory add up in different orders.
@@ -78,6 +79,7 @@ pub async fn ask(
         vectors: vec![vector.clone()],
         legs: vec![Leg::Semantic.into()],
         k: Some(k),
+        rerank: Some(WITHOUT_SECOND_STAGE),
         ..SearchRequest::default()
     };
     let served = retriever.search(request.clone()).await?;

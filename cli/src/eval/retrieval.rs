@@ -5,7 +5,8 @@ use serde::Serialize;
 use trivium_proto::{
     model::v1::QueryVector,
     retriever::v1::{
-        ConvexFusion, Fusion, Leg, LegWeights, Normalisation, ReciprocalRankFusion, SearchRequest, fusion::Method,
+        ConvexFusion, Fusion, Leg, LegWeights, Normalisation, ReciprocalRankFusion, Rerank, RerankMethod,
+        SearchRequest, fusion::Method,
     },
 };
 use trivium_ranking::metrics::{Bootstrap, Interval, mean, ndcg_at, paired_bootstrap, recall_at, reciprocal_rank_at};
@@ -20,6 +21,9 @@ const DEPTH: u32 = 100;
 /// The way that searches take when nobody chose one.
 pub const HYBRID: &str = "hybrid";
 
+/// The way that searches take where the collection has token vectors and nobody chose one: hybrid, and late interaction.
+pub const RERANKED: &str = "reranked";
+
 /// Searches at the same time.
 const CONCURRENCY: usize = 4;
 
@@ -30,14 +34,21 @@ pub struct Way {
     pub name: String,
     legs: Vec<Leg>,
     fusion: Option<Fusion>,
+    rerank: RerankMethod,
 }
 
 impl Way {
-    /// Each leg alone, both with the default fusion, and both with others for comparison.
-    pub fn all() -> Vec<Self> {
-        let single = |name: &str, leg| Self { name: name.to_owned(), legs: vec![leg], fusion: None };
+    /// Each leg alone, both with the default fusion, the same with a second stage where there are token vectors, and both
+    /// with other fusions for comparison.
+    pub fn all(token_vectors: bool) -> Vec<Self> {
+        let rerank = RerankMethod::None;
+        let single = |name: &str, leg| Self { name: name.to_owned(), legs: vec![leg], fusion: None, rerank };
         let mut ways = vec![single("lexical", Leg::Lexical), single("semantic", Leg::Semantic)];
         ways.push(Self::fused(HYBRID.to_owned(), None));
+        if token_vectors {
+            let rerank = RerankMethod::LateInteraction;
+            ways.push(Self { rerank, ..Self::fused(RERANKED.to_owned(), None) });
+        }
         let method = Method::ReciprocalRank(ReciprocalRankFusion { k: 60.0 });
         ways.push(Self::fused("rrf_60".to_owned(), Some(fusion(method, 0.5))));
         let normalisations =
@@ -52,7 +63,7 @@ impl Way {
     }
 
     fn fused(name: String, fusion: Option<Fusion>) -> Self {
-        Self { name, legs: vec![Leg::Lexical, Leg::Semantic], fusion }
+        Self { name, legs: vec![Leg::Lexical, Leg::Semantic], fusion, rerank: RerankMethod::None }
     }
 }
 
@@ -146,6 +157,7 @@ fn request(collection: &str, way: &Way, query: &Query, vector: &QueryVector) -> 
         k: Some(DEPTH),
         fusion: way.fusion,
         group_by_document: true,
+        rerank: Some(Rerank { method: way.rerank.into(), ..Rerank::default() }),
         ..SearchRequest::default()
     }
 }
@@ -213,8 +225,9 @@ mod tests {
 
     #[test]
     fn the_three_ways_of_the_contract_come_first_and_names_are_unique() {
-        let names: Vec<String> = Way::all().into_iter().map(|way| way.name).collect();
-        assert_eq!(names[..3], ["lexical", "semantic", "hybrid"]);
+        let names: Vec<String> = Way::all(true).into_iter().map(|way| way.name).collect();
+        assert_eq!(names[..4], ["lexical", "semantic", "hybrid", "reranked"]);
+        assert!(Way::all(false).iter().all(|way| way.name != RERANKED));
         let unique: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!(unique.len(), names.len());
     }

@@ -1,7 +1,7 @@
 //! Passages in a list.
 
 use super::{breadcrumbs, excerpt, flow, place, style::Style};
-use crate::view::{Hit, Legs, TermView};
+use crate::view::{Hit, Legs, TermView, TokenView};
 
 /// Characters of a passage that are shown.
 const EXCERPT: usize = 240;
@@ -30,6 +30,10 @@ pub fn source(style: Style, number: u32, hit: &Hit) -> String {
     let found = match (hit.legs.lexical, hit.legs.semantic) {
         (Some(_), Some(_)) => format!("{:.3}  {}", hit.score, legs(&hit.legs)),
         _ => legs(&hit.legs),
+    };
+    let found = match hit.rerank {
+        Some(moved) => format!("{found}  was #{}", moved.rank_before),
+        None => found,
     };
     let twins: Vec<String> =
         hit.also_in.iter().map(|twin| format!("{}/{}", twin.collection, twin.document_id)).collect();
@@ -69,6 +73,16 @@ pub fn terms(terms: &[TermView]) -> String {
         )
     };
     terms.iter().map(line).collect()
+}
+
+/// Which token of the passage answered each token of the query, one on each line.
+pub fn tokens(tokens: &[TokenView]) -> String {
+    let line = |found: &TokenView| {
+        let passage = if found.passage.is_empty() { format!("token {}", found.place) } else { found.passage.clone() };
+        let words = super::single_line(&format!("{} by {passage}", found.query));
+        format!("      {:>8.3}  {words}\n", found.similarity)
+    };
+    tokens.iter().map(line).collect()
 }
 
 #[cfg(test)]

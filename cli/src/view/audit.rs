@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 use trivium_proto::{
-    retriever::v1::{Fusion, as_of::State, fusion::Method},
+    retriever::v1::{Fusion, Rerank, as_of::State, fusion::Method},
     router::v1::{
         AuditCall, AuditRecord, AuditedSearch, CacheMode, Feedback, NotRetained, PassageList, QueryOptions,
         QueryStreamResponse, ReplayQueryResponse, ReplayVerdict, Road, query_stream_response::Event,
     },
 };
+
+use crate::args::rerank_name;
 
 use super::{Answer, DecisionView, Hit, Model, SnapshotView, road_name};
 
@@ -72,6 +74,9 @@ pub struct SearchView {
     /// The encoder of the semantic leg.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedder: Option<Model>,
+    /// The second stage, where one took effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<String>,
 }
 
 /// What somebody said.
@@ -184,8 +189,14 @@ impl From<AuditedSearch> for SearchView {
             snapshot: search.snapshot.unwrap_or_default().into(),
             fusion: search.fusion.map(|fusion| fusion_words(&fusion)),
             embedder: search.embedder.map(Model::from),
+            rerank: search.rerank.map(|rerank| rerank_words(&rerank)),
         }
     }
+}
+
+fn rerank_words(rerank: &Rerank) -> String {
+    let (method, depth, weight) = (rerank_name(rerank.method()), rerank.depth(), rerank.weight());
+    format!("{method}, the first {depth}, weight {weight}")
 }
 
 fn fusion_words(fusion: &Fusion) -> String {

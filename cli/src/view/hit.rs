@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 use trivium_proto::{
-    retriever::v1::{Hit as WireHit, Leg, LegScore, TermScore},
+    retriever::v1::{Hit as WireHit, Leg, LegScore, RerankScore, TermScore, TokenMatch},
     router::v1::{Passage, PassageTwin},
 };
 
@@ -46,6 +46,12 @@ pub struct Hit {
     /// What each term gave to the lexical score, where an explanation was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<TermView>,
+    /// What the second stage said of it, where it was among its candidates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankView>,
+    /// Which tokens of it answered those of the query, where an explanation was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenView>,
     /// The document's metadata.
     pub metadata: Map<String, Value>,
     /// The same passage in other collections that were searched.
@@ -69,6 +75,50 @@ pub struct TwinView {
 impl From<PassageTwin> for TwinView {
     fn from(twin: PassageTwin) -> Self {
         Self { collection: twin.collection, document_id: twin.document_id, chunk_id: twin.chunk_id, uri: twin.uri }
+    }
+}
+
+/// What the second stage said of a passage.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RerankView {
+    /// Its rank by the fused score, from 1.
+    pub rank_before: u32,
+    /// Its rank by both stages.
+    pub rank_after: u32,
+    /// The second stage's own score, where it had one.
+    pub score: Option<f64>,
+    /// What it is placed by.
+    pub blended: f64,
+}
+
+impl From<&RerankScore> for RerankView {
+    fn from(score: &RerankScore) -> Self {
+        let RerankScore { rank_before, rank_after, score, blended } = *score;
+        Self { rank_before, rank_after, score, blended }
+    }
+}
+
+/// A token of the query, and the one of the passage that answered it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenView {
+    /// The query's token; empty where it is not known.
+    pub query: String,
+    /// The passage's token; empty where it is not known.
+    pub passage: String,
+    /// Its place among the passage's tokens, from 0.
+    pub place: u32,
+    /// How similar they are, -1 to 1.
+    pub similarity: f64,
+}
+
+impl From<&TokenMatch> for TokenView {
+    fn from(found: &TokenMatch) -> Self {
+        Self {
+            query: found.query_token.clone(),
+            passage: found.passage_token.clone(),
+            place: found.passage_place,
+            similarity: found.similarity,
+        }
     }
 }
 
@@ -139,6 +189,8 @@ impl From<WireHit> for Hit {
             highlights: hit.highlights.iter().map(|span| [span.start, span.end]).collect(),
             terms: hit.legs.iter().flat_map(|leg| leg.terms.iter().map(TermView::from)).collect(),
             metadata: hit.metadata.as_ref().map(metadata::from_struct).unwrap_or_default(),
+            rerank: hit.rerank.as_ref().map(RerankView::from),
+            tokens: hit.token_matches.iter().map(TokenView::from).collect(),
             document_id: hit.document_id,
             chunk_id: hit.chunk_id,
             chunk_no: hit.chunk_no,

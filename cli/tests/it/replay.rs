@@ -86,7 +86,7 @@ async fn write_more(at: &str, commits: std::ops::Range<usize>) {
                 // Some replace documents of an earlier commit, so that rows and terms are deleted as well.
                 id: format!("more-{}", number % 700),
                 text: format!("How to store fresh mushrooms, remark {number}: a paper bag in the fridge."),
-                vector: Some(QueryVector { embedder: Some(embedder.clone()), values }),
+                vector: Some(QueryVector { embedder: Some(embedder.clone()), values, token_vectors: None }),
                 ..Document::default()
             }
         };

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BundleError, GRAPH_FILE, HEAD_FILE, INT8_GRAPH_FILE, ModelId, ModelRef, PrecisionReport, STATISTICS_FILE,
-    TOKENIZER_FILE,
+    BundleError, GRAPH_FILE, HEAD_FILE, INT8_GRAPH_FILE, ModelId, ModelRef, PROJECTION_FILE, PrecisionReport,
+    STATISTICS_FILE, TOKENIZER_FILE,
 };
 use crate::intent::{FewShot, OutOfScope, ReliabilityBin, Report, TrainingSummary};
 
@@ -57,6 +57,8 @@ pub enum ModelSpec {
     Intent(Box<IntentSpec>),
     /// Says how well a document answers a query.
     CrossEncoder(CrossEncoderSpec),
+    /// Makes short token vectors of an encoder's hidden states.
+    Projection(ProjectionSpec),
 }
 
 impl ModelSpec {
@@ -66,6 +68,7 @@ impl ModelSpec {
             Self::Encoder(_) => "encoder",
             Self::Intent(_) => "intent",
             Self::CrossEncoder(_) => "cross_encoder",
+            Self::Projection(_) => "projection",
         }
     }
 
@@ -74,6 +77,7 @@ impl ModelSpec {
         match self {
             Self::Encoder(_) | Self::CrossEncoder(_) => vec![GRAPH_FILE, TOKENIZER_FILE],
             Self::Intent(spec) => spec.required_files(),
+            Self::Projection(_) => vec![PROJECTION_FILE],
         }
     }
 }
@@ -137,6 +141,27 @@ impl CrossEncoderSpec {
     fn contradiction(&self) -> Option<String> {
         // Three special tokens and at least one of each text.
         (self.max_tokens < 5).then(|| "max_tokens must be at least 5".to_owned())
+    }
+}
+
+/// A linear map from an encoder's hidden states to short token vectors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectionSpec {
+    /// The encoder that it was fitted to. It fits no other.
+    pub base: ModelRef,
+    /// Length of a hidden state.
+    pub input: usize,
+    /// Length of a token vector.
+    pub dimension: usize,
+    /// What it was fitted on, for people.
+    pub fitted_on: String,
+}
+
+impl ProjectionSpec {
+    fn contradiction(&self) -> Option<String> {
+        let fits = (1..=self.input).contains(&self.dimension);
+        (!fits).then(|| format!("dimension must be 1 to input, which is {}", self.input))
     }
 }
 
@@ -228,6 +253,7 @@ impl Manifest {
             ModelSpec::Encoder(spec) => spec.contradiction(),
             ModelSpec::Intent(spec) => spec.contradiction(),
             ModelSpec::CrossEncoder(spec) => spec.contradiction(),
+            ModelSpec::Projection(spec) => spec.contradiction(),
         }
     }
 }

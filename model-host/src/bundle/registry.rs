@@ -11,7 +11,7 @@ use super::files::{check_size, read_checked, verify};
 use super::manifest::Manifest;
 use super::{
     BundleError, BundleWriter, CrossEncoderSpec, EncoderSpec, INT8_GRAPH_FILE, IntentEncoder, IntentSpec,
-    MANIFEST_FILE, ModelId, ModelRef, ModelSpec, Precision, PrecisionChoice,
+    MANIFEST_FILE, ModelId, ModelRef, ModelSpec, Precision, PrecisionChoice, ProjectionSpec,
 };
 
 /// The folder that holds all models. It is read at each call, so that a bundle that was
@@ -224,7 +224,7 @@ impl Bundle {
         let model = &self.manifest.model;
         match model {
             ModelSpec::Encoder(spec) => Ok(spec),
-            ModelSpec::CrossEncoder(_) => Err(self.wrong_kind("encoder", model)),
+            ModelSpec::CrossEncoder(_) | ModelSpec::Projection(_) => Err(self.wrong_kind("encoder", model)),
             ModelSpec::Intent(intent) => match &intent.encoder {
                 IntentEncoder::Own(spec) => Ok(spec),
                 IntentEncoder::Base(_) => Err(self.wrong_kind("encoder", model)),
@@ -237,7 +237,7 @@ impl Bundle {
         let has_int8 = self.has(INT8_GRAPH_FILE);
         let recommended = match &self.manifest.model {
             ModelSpec::Intent(spec) => spec.precision.as_ref().is_some_and(|report| report.recommends_int8()),
-            ModelSpec::Encoder(_) | ModelSpec::CrossEncoder(_) => false,
+            ModelSpec::Encoder(_) | ModelSpec::CrossEncoder(_) | ModelSpec::Projection(_) => false,
         };
         match choice {
             PrecisionChoice::Int8 if has_int8 => Ok(Precision::Int8),
@@ -265,6 +265,14 @@ impl Bundle {
         match &self.manifest.model {
             ModelSpec::CrossEncoder(spec) => Ok(spec),
             other => Err(self.wrong_kind("cross_encoder", other)),
+        }
+    }
+
+    /// The settings of a projection; an error for any other kind.
+    pub fn projection(&self) -> Result<&ProjectionSpec, BundleError> {
+        match &self.manifest.model {
+            ModelSpec::Projection(spec) => Ok(spec),
+            other => Err(self.wrong_kind("projection", other)),
         }
     }
 

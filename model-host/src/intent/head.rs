@@ -1,7 +1,7 @@
 //! The classifier itself: one row of weights and a bias for each label.
 
-use super::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 use super::vectors::dot;
+use crate::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 
 /// A linear layer.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,8 +11,8 @@ mod neighbours;
 use serde::{Deserialize, Serialize};
 
 use super::softmax;
-use super::tensors::TensorFileError;
 use super::vectors::{largest, normalised};
+use crate::tensors::TensorFileError;
 use mahalanobis::Mahalanobis;
 use neighbours::Neighbours;
 

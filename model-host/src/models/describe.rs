@@ -3,7 +3,9 @@
 use super::load::{IntentRuntime, Loaded};
 use super::{Models, Serving, ShadowReport};
 use crate::batcher::Counters;
-use crate::bundle::{Bundle, BundleError, BundleSummary, GRAPH_FILE, HEAD_FILE, INT8_GRAPH_FILE, Precision};
+use crate::bundle::{
+    Bundle, BundleError, BundleSummary, GRAPH_FILE, HEAD_FILE, INT8_GRAPH_FILE, PROJECTION_FILE, Precision,
+};
 use crate::runtime::EncoderRuntime;
 
 /// One version of a model on the disk.
@@ -60,6 +62,9 @@ fn activity(loaded: &Loaded, bundle: Option<&Bundle>) -> Activity {
     match loaded {
         Loaded::Encoder(encoder) => of_encoder(encoder, bundle),
         Loaded::Intent(intent) => of_intent(intent, bundle),
+        Loaded::Projection(_) => {
+            Activity { memory_bytes: weights(bundle, PROJECTION_FILE), precision: "fp32", ..Activity::default() }
+        }
         Loaded::CrossEncoder(model) => counted(model.counters(), model.waiting(), weights(bundle, GRAPH_FILE), "fp32"),
     }
 }

@@ -15,6 +15,7 @@ use crate::encoder::{Encoder, EncoderError};
 use crate::engine::{EngineError, Threads, TokenBatch};
 use crate::intent::{IntentError, IntentModel};
 use crate::options::{ModelOptions, Options};
+use crate::projection::{Projection, ProjectionLoadError};
 use crate::runtime::{CrossEncoderRuntime, EncoderRuntime};
 use crate::tokenize::{TokenizeError, Tokenizer};
 
@@ -31,6 +32,8 @@ pub enum Loaded {
     Intent(Arc<IntentRuntime>),
     /// What scores documents.
     CrossEncoder(Arc<CrossEncoderRuntime>),
+    /// What makes token vectors of an encoder's hidden states.
+    Projection(Arc<Projection>),
 }
 
 /// An intent model with the encoder whose vectors it reads.
@@ -54,6 +57,8 @@ pub(super) enum LoadError {
     Intent(#[from] IntentError),
     #[error(transparent)]
     CrossEncoder(#[from] CrossEncoderError),
+    #[error(transparent)]
+    Projection(#[from] ProjectionLoadError),
     #[error("{model} reads vectors of {expected}, but its encoder makes vectors of {found}")]
     Dimension { model: ModelRef, expected: usize, found: usize },
     #[error("{model} fails its warm-up: {source}")]
@@ -78,9 +83,15 @@ impl LoadError {
             Self::Bundle(bundle)
             | Self::Encoder(EncoderError::Bundle(bundle))
             | Self::Intent(IntentError::Bundle(bundle))
-            | Self::CrossEncoder(CrossEncoderError::Bundle(bundle)) => Some(bundle),
+            | Self::CrossEncoder(CrossEncoderError::Bundle(bundle))
+            | Self::Projection(ProjectionLoadError::Bundle(bundle)) => Some(bundle),
             _ => None,
         }
+    }
+
+    /// Whether nothing is wrong but that there is no such model.
+    fn is_absent(&self) -> bool {
+        matches!(self.bundle(), Some(BundleError::NotFound { .. } | BundleError::NoProduction { .. }))
     }
 }
 
@@ -119,6 +130,8 @@ impl Loader {
                     Ok(()) => drop(serving.produce(model)),
                     Err(error) => serving.miss(name, unusable(&error)),
                 },
+                // Hosts did without projections before there were any.
+                Err(error) if error.is_absent() && serving.roles().is_optional(&name) => {}
                 Err(error) => serving.miss(name, unusable(&error)),
             }
         }
@@ -165,6 +178,7 @@ impl Loader {
         let loaded = match &bundle.manifest().model {
             ModelSpec::Encoder(_) => vec![(model.clone(), Loaded::Encoder(self.encoder(model, self.precision)?))],
             ModelSpec::Intent(_) => self.intent(model, present)?,
+            ModelSpec::Projection(_) => vec![(model.clone(), Loaded::Projection(Projection::load(&bundle)?))],
             ModelSpec::CrossEncoder(_) => {
                 let cross_encoder = Arc::new(CrossEncoder::load(&bundle, 1)?);
                 warm_up(model, &*cross_encoder, |text| cross_encoder.tokenizer().encode_pair(text, text))?;

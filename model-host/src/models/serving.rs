@@ -9,6 +9,7 @@ use super::load::{IntentRuntime, Loaded};
 use super::shadow::Shadow;
 use crate::bundle::{ModelId, ModelRef};
 use crate::options::Options;
+use crate::projection::{Projection, projection_name};
 use crate::runtime::{CrossEncoderRuntime, EncoderRuntime};
 
 /// Which bundles serve as what.
@@ -17,14 +18,18 @@ pub struct Roles {
     encoder: Option<ModelId>,
     intents: Option<ModelId>,
     reranker: Option<ModelId>,
+    /// Projections of the encoder.
+    projection: Option<ModelId>,
     others: BTreeSet<ModelId>,
 }
 
 impl Roles {
     /// The roles that checked options give.
     pub fn of(options: &Options) -> Self {
+        let encoder = options.encoder_name().ok();
         Self {
-            encoder: options.encoder_name().ok(),
+            projection: encoder.as_ref().and_then(|encoder| projection_name(encoder).ok()),
+            encoder,
             intents: options.intents_name().ok(),
             reranker: options.reranker_name().ok().flatten(),
             others: options.models.keys().filter_map(|name| name.parse().ok()).collect(),
@@ -34,12 +39,19 @@ impl Roles {
     /// All names, the encoder's first: the intent model may read its vectors.
     pub fn names(&self) -> Vec<ModelId> {
         let mut names: Vec<ModelId> = Vec::new();
-        for name in [&self.encoder, &self.intents, &self.reranker].into_iter().flatten().chain(&self.others) {
+        for name in
+            [&self.encoder, &self.projection, &self.intents, &self.reranker].into_iter().flatten().chain(&self.others)
+        {
             if !names.contains(name) {
                 names.push(name.clone());
             }
         }
         names
+    }
+
+    /// Whether a host is whole without a bundle of this name.
+    pub(super) fn is_optional(&self, name: &ModelId) -> bool {
+        self.projection.as_ref() == Some(name) && !self.others.contains(name)
     }
 
     /// Whether a bundle of this name serves.
@@ -125,6 +137,34 @@ impl Serving {
         }
     }
 
+    /// The projection that makes token vectors of an encoder's states: the one that a request asks for by name and
+    /// version, or the one that serves.
+    ///
+    /// # Errors
+    /// `NO_MODEL` when none serves, or the one that does belongs to another encoder; `MODEL_NOT_FOUND` when the one that is
+    /// asked for is not in memory; `MODEL_DAMAGED`; `FIELD_INVALID` when it belongs to another encoder.
+    pub fn projection(&self, encoder: &ModelRef, asked: Option<(&str, &str)>) -> Result<&Arc<Projection>, Error> {
+        let found = match asked {
+            None if self.roles.projection.as_ref().is_some_and(|name| !self.production.contains_key(name)) => {
+                let message = format!("no projection of {encoder} serves; `trivium models project` fits one");
+                return Err(Error::new(Reason::NoModel, message));
+            }
+            None => self.role(self.roles.projection.as_ref(), "projection")?,
+            Some((name, version)) => {
+                self.named(name, version).ok_or_else(|| self.not_loaded("projection", name, version))?
+            }
+        };
+        let Loaded::Projection(projection) = found else { return Err(wrong_kind("projection")) };
+        if projection.base() == encoder {
+            return Ok(projection);
+        }
+        let message = format!("{} belongs to {}, not to {encoder}", projection.model(), projection.base());
+        match asked {
+            None => Err(Error::new(Reason::NoModel, message)),
+            Some(_) => Err(Error::new(Reason::FieldInvalid, message).with_field("token_vectors.projection")),
+        }
+    }
+
     /// The version of a name that serves, if one does.
     pub fn production(&self, name: &ModelId) -> Option<&ModelRef> {
         self.production.get(name).and_then(|model| model.as_ref().ok())
@@ -144,8 +184,9 @@ impl Serving {
         self.loaded.len()
     }
 
-    pub(super) fn is_encoder(&self, model: &ModelRef) -> bool {
-        matches!(self.loaded(model), Some(Loaded::Encoder(_)))
+    /// Whether collections may hold vectors that this version made.
+    pub(super) fn makes_vectors(&self, model: &ModelRef) -> bool {
+        matches!(self.loaded(model), Some(Loaded::Encoder(_) | Loaded::Projection(_)))
     }
 
     pub(super) fn add(&mut self, new: Vec<(ModelRef, Loaded)>) {
@@ -172,9 +213,10 @@ impl Serving {
         let roles = &self.roles;
         let is = |role: &Option<ModelId>| role.as_ref() == Some(&model.name);
         let fits = match self.loaded(model) {
-            Some(Loaded::Encoder(_)) => !is(&roles.intents) && !is(&roles.reranker),
-            Some(Loaded::Intent(_)) => !is(&roles.encoder) && !is(&roles.reranker),
-            Some(Loaded::CrossEncoder(_)) => !is(&roles.encoder) && !is(&roles.intents),
+            Some(Loaded::Encoder(_)) => !is(&roles.intents) && !is(&roles.reranker) && !is(&roles.projection),
+            Some(Loaded::Intent(_)) => !is(&roles.encoder) && !is(&roles.reranker) && !is(&roles.projection),
+            Some(Loaded::CrossEncoder(_)) => !is(&roles.encoder) && !is(&roles.intents) && !is(&roles.projection),
+            Some(Loaded::Projection(_)) => !is(&roles.encoder) && !is(&roles.intents) && !is(&roles.reranker),
             None => false,
         };
         if fits {

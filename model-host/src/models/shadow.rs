@@ -140,7 +140,8 @@ impl Shadow {
     async fn compare(&self, text: &str, label: &str) {
         let span = Span::none();
         let deadline = Some(Instant::now() + PATIENCE);
-        let call = Call { lane: Lane::Bulk, deadline, caller: Caller::default(), may_widen: true, parent: &span };
+        let caller = Caller::default();
+        let call = Call { lane: Lane::Bulk, deadline, caller, may_widen: true, projection: None, parent: &span };
         let embedded = self.intent.encoder.embed_call(&[text], call).await;
         let vector = embedded.ok().and_then(|embedded| embedded.texts.into_iter().next());
         let Some(vector) = vector else {

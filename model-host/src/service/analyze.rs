@@ -12,6 +12,7 @@ use crate::analyses::AnalysisKey;
 use crate::batch::Lane;
 use crate::intent::Decision;
 use crate::models::{IntentRuntime, Serving};
+use crate::projection::Projection;
 use crate::runtime::{Embedded, EncoderRuntime, TextVector, Timings};
 use crate::trace::{classify_span, mark_cached};
 
@@ -19,6 +20,8 @@ use crate::trace::{classify_span, mark_cached};
 struct Wanted {
     intent: Option<Arc<IntentRuntime>>,
     encoder: Option<Arc<EncoderRuntime>>,
+    /// Makes the token vectors, where they are wanted and can be had.
+    projection: Option<Arc<Projection>>,
 }
 
 /// One encoder's vector of the query.
@@ -71,7 +74,9 @@ impl Wanted {
     fn of(request: &proto::AnalyzeRequest, serving: &Serving) -> Result<Self, Error> {
         let encoder = if request.vector { Some(Arc::clone(serving.encoder()?)) } else { None };
         let intent = if request.intent { Some(Arc::clone(serving.intent()?)) } else { None };
-        Ok(Self { intent, encoder })
+        let projected = encoder.as_ref().filter(|_| request.token_vectors);
+        let projection = projected.and_then(|encoder| serving.projection(encoder.model(), None).ok()).cloned();
+        Ok(Self { intent, encoder, projection })
     }
 
     fn key(&self, text: String) -> AnalysisKey {
@@ -79,6 +84,7 @@ impl Wanted {
             text,
             intent: self.intent.as_ref().map(|intent| intent.model.model().clone()),
             encoder: self.encoder.as_ref().map(|encoder| encoder.model().clone()),
+            projection: self.projection.as_ref().map(|projection| projection.model().clone()),
         }
     }
 
@@ -86,7 +92,7 @@ impl Wanted {
         let mut response = proto::AnalyzeResponse::default();
         match (&self.intent, &self.encoder) {
             (Some(intent), Some(encoder)) if Arc::ptr_eq(&intent.encoder, encoder) => {
-                let pass = query_pass(encoder, text, waits, true).await?;
+                let pass = query_pass(encoder, text, waits, true, self.projection.as_ref()).await?;
                 let decision = decide(intent, text, &pass.vector);
                 pass.add_to(&mut response);
                 response.intent = Some(wire::intent(decision, intent));
@@ -97,7 +103,11 @@ impl Wanted {
                 let may_widen = intent.is_none() || encoder.is_none();
                 let (decided, encoded) = futures::future::try_join(
                     optional(intent.as_ref().map(|intent| classify(intent, text, waits, may_widen))),
-                    optional(encoder.as_ref().map(|encoder| query_pass(encoder, text, waits, may_widen))),
+                    optional(
+                        encoder
+                            .as_ref()
+                            .map(|encoder| query_pass(encoder, text, waits, may_widen, self.projection.as_ref())),
+                    ),
                 )
                 .await?;
                 if let (Some(intent), Some((decision, pass))) = (intent, decided) {
@@ -128,7 +138,7 @@ impl Pass {
     }
 
     fn into_query_vector(self, encoder: &EncoderRuntime) -> proto::QueryVector {
-        wire::query_vector(encoder.model(), self.vector.vector)
+        wire::query_vector(encoder.model(), self.vector)
     }
 }
 
@@ -140,8 +150,14 @@ async fn optional<T>(step: Option<impl Future<Output = Result<T, Error>>>) -> Re
 }
 
 /// One query's vector, inside an embeddings span.
-async fn query_pass(encoder: &EncoderRuntime, text: &str, waits: Waits, may_widen: bool) -> Result<Pass, Error> {
-    only(embed(encoder, &[text], Lane::Query, waits, may_widen).await?)
+async fn query_pass(
+    encoder: &EncoderRuntime,
+    text: &str,
+    waits: Waits,
+    may_widen: bool,
+    projection: Option<&Arc<Projection>>,
+) -> Result<Pass, Error> {
+    only(embed(encoder, &[text], Lane::Query, waits, may_widen, projection).await?)
 }
 
 /// Encodes a query for the intent model, and decides on it.

@@ -11,6 +11,7 @@ use crate::bundle::{IntentEncoder, ModelRef, ModelSpec};
 use crate::generate::{Generator, GeneratorModel};
 use crate::intent::Decision;
 use crate::models::{Description, IntentRuntime, ShadowReport};
+use crate::projection::TokenVectors;
 use crate::runtime::{EmbedError, TextVector, Timings};
 
 /// How many labels besides the first a decision names.
@@ -63,12 +64,26 @@ pub(super) fn timings(timings: Timings) -> proto::ComputeTimings {
     }
 }
 
-pub(super) fn query_vector(model: &ModelRef, values: Vec<f32>) -> proto::QueryVector {
-    proto::QueryVector { embedder: Some(model_ref(model)), values }
+pub(super) fn query_vector(model: &ModelRef, text: TextVector) -> proto::QueryVector {
+    let token_vectors = text.token_vectors.map(token_vectors);
+    proto::QueryVector { embedder: Some(model_ref(model)), values: text.vector, token_vectors }
 }
 
-pub(super) fn embedding(vector: TextVector) -> proto::Embedding {
-    proto::Embedding { values: vector.vector, tokens: count(vector.tokens), truncated: vector.truncated }
+pub(super) fn embedding(text: TextVector) -> proto::Embedding {
+    proto::Embedding {
+        values: text.vector,
+        tokens: count(text.tokens),
+        truncated: text.truncated,
+        token_vectors: text.token_vectors.map(token_vectors),
+    }
+}
+
+fn token_vectors(vectors: TokenVectors) -> proto::TokenVectors {
+    proto::TokenVectors {
+        projection: Some(model_ref(&vectors.projection)),
+        dimension: count(vectors.dimension),
+        values: vectors.values.into_iter().map(i8::cast_unsigned).collect(),
+    }
 }
 
 pub(super) fn intent(decision: Decision, of: &IntentRuntime) -> proto::Intent {
@@ -145,6 +160,11 @@ fn describe_spec(model: &mut proto::Model, spec: &ModelSpec) {
         ModelSpec::CrossEncoder(spec) => {
             model.set_kind(proto::ModelKind::CrossEncoder);
             model.max_tokens = count(spec.max_tokens);
+        }
+        ModelSpec::Projection(spec) => {
+            model.set_kind(proto::ModelKind::Projection);
+            model.dimension = count(spec.dimension);
+            model.encoder = Some(model_ref(&spec.base));
         }
     }
 }

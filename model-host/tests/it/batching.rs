@@ -79,6 +79,7 @@ impl Bench {
             deadline,
             caller: Caller::default(),
             may_widen: true,
+            projection: None,
             trace: RequestTrace::none(),
         })
     }

@@ -115,7 +115,7 @@ async fn bad_texts_are_refused_by_field() {
     let named = |name: &str, version: &str| proto::EmbedRequest {
         texts: vec!["a".to_owned()],
         model: Some(proto::ModelRef { name: name.to_owned(), version: version.to_owned() }),
-        priority: 0,
+        ..proto::EmbedRequest::default()
     };
     let refused = refusal(host.client.embed(named("tiny", "2")).await.unwrap_err());
     assert_eq!(refused, (Code::NotFound, Reason::ModelNotFound, Some("model".to_owned())));

@@ -19,3 +19,4 @@ mod pulling;
 mod reranking;
 mod shadowing;
 mod support;
+mod token_vectors;

@@ -134,7 +134,12 @@ async fn any_encoder_embeds_with_its_own_pooling_and_prefixes() {
     .await;
     let mut embed = async |text: &str, priority: proto::EmbedPriority| {
         let model = Some(proto::ModelRef { name: "other".to_owned(), version: String::new() });
-        let request = proto::EmbedRequest { texts: vec![text.to_owned()], model, priority: priority.into() };
+        let request = proto::EmbedRequest {
+            texts: vec![text.to_owned()],
+            model,
+            priority: priority.into(),
+            ..Default::default()
+        };
         host.client.embed(request).await.unwrap().into_inner().embeddings.remove(0).values
     };
     let query = embed("the moon", proto::EmbedPriority::Query).await;

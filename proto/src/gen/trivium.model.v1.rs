@@ -21,6 +21,24 @@ pub struct QueryVector {
     /// The embedding, of Euclidean length 1. Its count is the encoder's dimension.
     #[prost(float, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<f32>,
+    /// The vectors of the query's tokens by the same encoder. Unset when they were not asked for, or there is no projection.
+    #[prost(message, optional, tag = "3")]
+    pub token_vectors: ::core::option::Option<TokenVectors>,
+}
+/// TokenVectors are the vectors of a text's tokens, special tokens left out, in the order of the text.
+/// Those of different projections are never compared.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenVectors {
+    /// The projection that made them, which belongs to one version of one encoder.
+    #[prost(message, optional, tag = "1")]
+    pub projection: ::core::option::Option<ModelRef>,
+    /// Numbers of one vector.
+    #[prost(uint32, tag = "2")]
+    pub dimension: u32,
+    /// The vectors, one after another, one signed byte a number. Only their directions count.
+    #[prost(bytes = "vec", tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<u8>,
 }
 /// IntentScore is one intent with its calibrated probability.
 #[allow(clippy::all)]
@@ -236,6 +254,10 @@ pub struct AnalyzeRequest {
     /// True: computed anew, even if the host remembers the answer.
     #[prost(bool, tag = "5")]
     pub fresh: bool,
+    /// Whether the query's token vectors are wanted beside its vector. They come out of the same forward pass, and are left
+    /// out where the encoder that serves has no projection.
+    #[prost(bool, tag = "6")]
+    pub token_vectors: bool,
 }
 /// AnalyzeResponse holds what was asked for.
 #[allow(clippy::all)]
@@ -287,6 +309,17 @@ pub struct EmbedRequest {
     /// The lane.
     #[prost(enumeration = "EmbedPriority", tag = "3")]
     pub priority: i32,
+    /// Whether the vectors of the texts' tokens are wanted as well, and by which projection.
+    #[prost(message, optional, tag = "4")]
+    pub token_vectors: ::core::option::Option<TokenVectorsRequest>,
+}
+/// TokenVectorsRequest asks for the vectors of a text's tokens, from the forward pass that makes the text's own.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenVectorsRequest {
+    /// The projection that makes them short. Unset means the one that serves for the encoder.
+    #[prost(message, optional, tag = "1")]
+    pub projection: ::core::option::Option<ModelRef>,
 }
 /// Embedding is the vector of one text.
 #[allow(clippy::all)]
@@ -301,6 +334,9 @@ pub struct Embedding {
     /// True when the text was longer than the encoder's limit.
     #[prost(bool, tag = "3")]
     pub truncated: bool,
+    /// The vectors of its tokens, when they were asked for.
+    #[prost(message, optional, tag = "4")]
+    pub token_vectors: ::core::option::Option<TokenVectors>,
 }
 /// EmbedResponse holds one embedding for each text, in their order.
 #[allow(clippy::all)]
@@ -346,6 +382,12 @@ pub struct GetTokenizerResponse {
     /// Length of the encoder's vectors.
     #[prost(uint32, tag = "6")]
     pub dimension: u32,
+    /// The projection that serves for its token vectors. Unset when there is none.
+    #[prost(message, optional, tag = "7")]
+    pub projection: ::core::option::Option<ModelRef>,
+    /// Length of one token's vector after that projection. 0 when there is none.
+    #[prost(uint32, tag = "8")]
+    pub token_dimension: u32,
 }
 /// GenerationPassage is one passage that an answer may quote.
 #[allow(clippy::all)]
@@ -472,7 +514,7 @@ pub struct Model {
     /// Aliases that name this version, for instance "production".
     #[prost(string, repeated, tag = "4")]
     pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Length of the vectors, for an encoder.
+    /// Length of the vectors, for an encoder; of one token's, for a projection.
     #[prost(uint32, tag = "5")]
     pub dimension: u32,
     /// The most tokens it reads, special tokens included.
@@ -502,7 +544,8 @@ pub struct Model {
     /// Precision of the weights in memory: "fp32" or "int8". Empty when the version is not loaded.
     #[prost(string, tag = "14")]
     pub precision: ::prost::alloc::string::String,
-    /// The encoder whose vectors it reads, for an intent model without one of its own.
+    /// The encoder whose vectors it reads, for an intent model without one of its own; the encoder that it was fitted to, for
+    /// a projection.
     #[prost(message, optional, tag = "15")]
     pub encoder: ::core::option::Option<ModelRef>,
     /// What it found as a shadow. Set when this version is one.
@@ -769,6 +812,8 @@ pub enum ModelKind {
     Generator = 3,
     /// Query and document to relevance.
     CrossEncoder = 4,
+    /// An encoder's hidden states to short token vectors.
+    Projection = 5,
 }
 impl ModelKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -782,6 +827,7 @@ impl ModelKind {
             Self::Intent => "MODEL_KIND_INTENT",
             Self::Generator => "MODEL_KIND_GENERATOR",
             Self::CrossEncoder => "MODEL_KIND_CROSS_ENCODER",
+            Self::Projection => "MODEL_KIND_PROJECTION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -792,6 +838,7 @@ impl ModelKind {
             "MODEL_KIND_INTENT" => Some(Self::Intent),
             "MODEL_KIND_GENERATOR" => Some(Self::Generator),
             "MODEL_KIND_CROSS_ENCODER" => Some(Self::CrossEncoder),
+            "MODEL_KIND_PROJECTION" => Some(Self::Projection),
             _ => None,
         }
     }

@@ -77,6 +77,9 @@ pub struct Collection {
     /// How its legs are weighed where a search does not say.
     #[prost(message, optional, tag = "8")]
     pub blend: ::core::option::Option<Blend>,
+    /// The projection of its token vectors, which a second stage by late interaction reads. Unset when it has none.
+    #[prost(message, optional, tag = "15")]
+    pub token_projection: ::core::option::Option<super::super::model::v1::ModelRef>,
 }
 /// Snapshot names one state of a collection. Both legs of a search read the same one.
 #[allow(clippy::all)]
@@ -338,6 +341,85 @@ pub mod as_of {
         Time(::prost_types::Timestamp),
     }
 }
+/// Rerank asks for a second stage: the first candidates in a new order, by their fused score and by one that looks at each
+/// of them closely, both standardised over these candidates.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Rerank {
+    /// How.
+    #[prost(enumeration = "RerankMethod", tag = "1")]
+    pub method: i32,
+    /// How many of the first candidates, 2 to 200. Unset means 20.
+    #[prost(uint32, optional, tag = "2")]
+    pub depth: ::core::option::Option<u32>,
+    /// Share of the second stage's score, 0 to 1. Unset means the method's default.
+    #[prost(double, optional, tag = "3")]
+    pub weight: ::core::option::Option<f64>,
+}
+/// RerankScore is what the second stage said of a hit.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct RerankScore {
+    /// The hit's rank before, from 1, by the fused score. Ranks are those of chunks, before they are grouped.
+    #[prost(uint32, tag = "1")]
+    pub rank_before: u32,
+    /// Its rank after.
+    #[prost(uint32, tag = "2")]
+    pub rank_after: u32,
+    /// The method's own score: the mean cosine of the tokens, -1 to 1, or the cross-encoder's logit. Unset when it could say
+    /// nothing of this passage.
+    #[prost(double, optional, tag = "3")]
+    pub score: ::core::option::Option<f64>,
+    /// What the hit is placed by; comparable within one search only.
+    #[prost(double, tag = "4")]
+    pub blended: f64,
+}
+/// TokenMatch is a token of the query, and the token of the passage that is most similar to it.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TokenMatch {
+    /// The query's token, as the query writes it. Empty where the encoder read something else in its place.
+    #[prost(string, tag = "1")]
+    pub query_token: ::prost::alloc::string::String,
+    /// The passage's token, as the passage writes it; its title and headings count as its first tokens. Empty as above.
+    #[prost(string, tag = "2")]
+    pub passage_token: ::prost::alloc::string::String,
+    /// The place of the passage's token among its tokens, from 0.
+    #[prost(uint32, tag = "3")]
+    pub passage_place: u32,
+    /// The cosine of the two, -1 to 1. The mean over the query's tokens is the second stage's score.
+    #[prost(double, tag = "4")]
+    pub similarity: f64,
+}
+/// RerankReport says how the second stage went.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RerankReport {
+    /// The method, its default filled in.
+    #[prost(enumeration = "RerankMethod", tag = "1")]
+    pub method: i32,
+    /// The projection or the cross-encoder that the scores come from. Unset when it was left out.
+    #[prost(message, optional, tag = "2")]
+    pub model: ::core::option::Option<super::super::model::v1::ModelRef>,
+    /// Candidates that went in.
+    #[prost(uint32, tag = "3")]
+    pub candidates: u32,
+    /// Those among them that it could score.
+    #[prost(uint32, tag = "4")]
+    pub scored: u32,
+    /// Share of its score.
+    #[prost(double, tag = "5")]
+    pub weight: f64,
+    /// Time that it took, in milliseconds.
+    #[prost(double, tag = "6")]
+    pub elapsed_ms: f64,
+    /// Why the fused order stands instead, as a reason of the error catalogue. Empty when the second stage took effect.
+    #[prost(string, tag = "7")]
+    pub left_out_reason: ::prost::alloc::string::String,
+    /// The same in words.
+    #[prost(string, tag = "8")]
+    pub left_out_detail: ::prost::alloc::string::String,
+}
 /// SearchRequest asks a collection for passages.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -392,6 +474,9 @@ pub struct SearchRequest {
     /// find the same faster. Slow; meant for measuring what the faster ways miss.
     #[prost(bool, tag = "15")]
     pub exact: bool,
+    /// The second stage. Unset means the collection's default, see RerankMethod.
+    #[prost(message, optional, tag = "18")]
+    pub rerank: ::core::option::Option<Rerank>,
 }
 /// LegScore is what one leg said of one hit.
 #[allow(clippy::all)]
@@ -479,7 +564,7 @@ pub struct Hit {
     /// Where the document lives.
     #[prost(string, tag = "9")]
     pub uri: ::prost::alloc::string::String,
-    /// The fused score, or the leg's own when one leg was asked for.
+    /// The fused score, or the leg's own when one leg was asked for. A second stage changes the order of the hits, and not this.
     #[prost(double, tag = "10")]
     pub score: f64,
     /// What each leg that found it said.
@@ -491,6 +576,13 @@ pub struct Hit {
     /// Where the text matches words of the query, in order and without overlap.
     #[prost(message, repeated, tag = "13")]
     pub highlights: ::prost::alloc::vec::Vec<Highlight>,
+    /// What the second stage said of it, where there was one and the hit was among its candidates.
+    #[prost(message, optional, tag = "14")]
+    pub rerank: ::core::option::Option<RerankScore>,
+    /// Which token of the passage answered each token of the query, in the order of the query. Set when the request asks to
+    /// explain and late interaction scored the hit.
+    #[prost(message, repeated, tag = "15")]
+    pub token_matches: ::prost::alloc::vec::Vec<TokenMatch>,
 }
 /// LegReport says how one leg went.
 #[allow(clippy::all)]
@@ -537,6 +629,9 @@ pub struct SearchResponse {
     /// The fusion that was used, its defaults filled in. Unset when one leg answered.
     #[prost(message, optional, tag = "6")]
     pub fusion: ::core::option::Option<Fusion>,
+    /// How the second stage went. Unset when none was asked for.
+    #[prost(message, optional, tag = "11")]
+    pub rerank: ::core::option::Option<RerankReport>,
 }
 /// Leg is one way of finding passages.
 #[allow(clippy::all)]
@@ -606,6 +701,45 @@ impl Normalisation {
             "NORMALISATION_MAX" => Some(Self::Max),
             "NORMALISATION_MIN_MAX" => Some(Self::MinMax),
             "NORMALISATION_Z_SCORE" => Some(Self::ZScore),
+            _ => None,
+        }
+    }
+}
+/// RerankMethod says how the second stage scores the first candidates.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RerankMethod {
+    /// Not set: by late interaction where the collection has token vectors and the semantic leg runs, else not at all. A query
+    /// whose vector is sent along has to bring its token vectors then; nothing is encoded for this alone.
+    Unspecified = 0,
+    /// There is no second stage.
+    None = 1,
+    /// By the encoder's own token vectors: for each token of the query the most similar one of the passage.
+    LateInteraction = 2,
+    /// By the model host's cross-encoder, which reads query and passage together. One forward pass for each candidate.
+    CrossEncoder = 3,
+}
+impl RerankMethod {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RERANK_METHOD_UNSPECIFIED",
+            Self::None => "RERANK_METHOD_NONE",
+            Self::LateInteraction => "RERANK_METHOD_LATE_INTERACTION",
+            Self::CrossEncoder => "RERANK_METHOD_CROSS_ENCODER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RERANK_METHOD_UNSPECIFIED" => Some(Self::Unspecified),
+            "RERANK_METHOD_NONE" => Some(Self::None),
+            "RERANK_METHOD_LATE_INTERACTION" => Some(Self::LateInteraction),
+            "RERANK_METHOD_CROSS_ENCODER" => Some(Self::CrossEncoder),
             _ => None,
         }
     }

@@ -113,7 +113,8 @@ pub struct ModelUse {
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Degradation {
-    /// The part that was left out: "intent", "embedding", "semantic_leg", "lexical_leg", "collection", "retriever" or "generator".
+    /// The part that was left out: "intent", "embedding", "semantic_leg", "lexical_leg", "rerank", "collection", "retriever" or
+    /// "generator".
     #[prost(string, tag = "1")]
     pub part: ::prost::alloc::string::String,
     /// Why: the reason code of the error catalogue.
@@ -391,6 +392,9 @@ pub struct QueryOptions {
     /// Whether an answer may come from the router's cache, where it has one.
     #[prost(enumeration = "CacheMode", tag = "10")]
     pub cache: i32,
+    /// The second stage of each search. Unset means each collection's default.
+    #[prost(message, optional, tag = "12")]
+    pub rerank: ::core::option::Option<super::super::retriever::v1::Rerank>,
 }
 /// QueryRequest asks for an answer.
 #[allow(clippy::all)]
@@ -1351,6 +1355,9 @@ pub struct AuditedSearch {
     /// The encoder of the semantic leg, when it ran.
     #[prost(message, optional, tag = "3")]
     pub embedder: ::core::option::Option<super::super::model::v1::ModelRef>,
+    /// The second stage that took effect, its defaults filled in. Unset when there was none.
+    #[prost(message, optional, tag = "4")]
+    pub rerank: ::core::option::Option<super::super::retriever::v1::Rerank>,
 }
 /// AuditEntry is what the files of the audit log consist of.
 #[allow(clippy::all)]

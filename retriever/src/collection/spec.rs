@@ -3,7 +3,7 @@
 use super::{CollectionError, files};
 use crate::context::DOCUMENT_CONTEXT_PERCENT;
 use crate::metadata::MetadataField;
-use crate::vector::TableLayout;
+use crate::vector::{TableLayout, TokenColumn};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -44,6 +44,9 @@ pub struct CollectionSpec {
     /// Declared metadata fields.
     #[serde(default)]
     pub metadata_fields: Vec<MetadataField>,
+    /// Token vectors that a new table begins with. It is not written down here: the table itself says what it has.
+    #[serde(skip)]
+    pub tokens: Option<TokenColumn>,
 }
 
 /// A name that no collection can have.
@@ -75,20 +78,32 @@ impl CollectionSpec {
             embedder,
             document_context_percent: DOCUMENT_CONTEXT_PERCENT,
             metadata_fields,
+            tokens: None,
         }
+    }
+
+    /// The same with these token vectors in its new table.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Option<TokenColumn>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Whether both describe the same collection, wherever their tables are and whatever version of the program made
     /// them.
     pub fn same_as(&self, other: &Self) -> bool {
-        let described =
-            |spec: &Self| Self { format: FORMAT, table: String::new(), document_context_percent: 0, ..spec.clone() };
+        let described = |spec: &Self| Self {
+            format: FORMAT,
+            table: String::new(),
+            document_context_percent: 0,
+            tokens: None,
+            ..spec.clone()
+        };
         described(self) == described(other)
     }
 
     /// Columns of the collection's table.
     pub fn layout(&self) -> TableLayout {
-        TableLayout { dimension: self.dimension, fields: self.metadata_fields.clone() }
+        TableLayout { dimension: self.dimension, fields: self.metadata_fields.clone(), tokens: self.tokens.clone() }
     }
 
     /// Reads a description.

@@ -4,12 +4,13 @@ use super::json;
 use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
-use crate::given_vector::GivenVector;
+use crate::given_vector::{GivenTokens, GivenVector};
 use crate::metadata::{MetadataField, MetadataType};
 use crate::service::NewCollection;
 use crate::stored::StoredDocument;
+use crate::vector::TokenColumn;
 use prost_types::Timestamp;
-use trivium_proto::model::v1::{ModelRef, QueryVector};
+use trivium_proto::model::v1::{ModelRef, QueryVector, TokenVectors};
 use trivium_proto::retriever::v1 as proto;
 use trivium_service_kit::{Error, Reason};
 
@@ -38,6 +39,7 @@ pub(super) fn collection(collection: &Collection) -> proto::Collection {
         documents: published.documents,
         chunks: published.chunks,
         blend: Some(blend(collection.blend())),
+        token_projection: published.table.layout().tokens.as_ref().map(projection_ref),
     }
 }
 
@@ -50,6 +52,10 @@ pub(super) fn blend(blend: Blend) -> proto::Blend {
         queries: origin.map(|origin| origin.queries).unwrap_or_default(),
         set_at: origin.map(|origin| timestamp(i128::from(origin.set_at_ms) * NANOS_PER_MILLISECOND)),
     }
+}
+
+pub(super) fn projection_ref(column: &TokenColumn) -> ModelRef {
+    ModelRef { name: column.projection.clone(), version: column.version.clone() }
 }
 
 pub(super) fn snapshot(collection: &str, published: &Published) -> proto::Snapshot {
@@ -72,7 +78,19 @@ pub(super) fn check_report(collection: &str, report: CheckReport) -> proto::Chec
 }
 
 pub(super) fn given_vector(vector: QueryVector) -> GivenVector {
-    GivenVector { embedder: embedder_ref(vector.embedder.unwrap_or_default()), values: vector.values }
+    GivenVector {
+        embedder: embedder_ref(vector.embedder.unwrap_or_default()),
+        values: vector.values,
+        tokens: vector.token_vectors.map(given_tokens),
+    }
+}
+
+fn given_tokens(tokens: TokenVectors) -> GivenTokens {
+    let ModelRef { name, version } = tokens.projection.unwrap_or_default();
+    GivenTokens {
+        column: TokenColumn { projection: name, version, dimension: tokens.dimension as usize },
+        values: tokens.values.iter().map(|number| number.cast_signed()).collect(),
+    }
 }
 
 fn embedder_ref(model: ModelRef) -> EmbedderRef {

@@ -1,6 +1,7 @@
 //! A search between the contract and the service.
 
 use super::convert::{given_vector, model_ref, snapshot, unknown};
+use super::rerank;
 use super::{json, snapshots};
 use crate::collection::Collection;
 use crate::lexical::TermPart;
@@ -35,6 +36,7 @@ pub(super) fn query(request: proto::SearchRequest, blend: [Weight; 2]) -> Result
         k: validate::in_range("k", k, 1..=MAX_K)? as usize,
         fusion,
         weights,
+        rerank: rerank::wish(request.rerank)?,
         group_by_document: request.group_by_document,
         explain: request.explain,
         exact: request.exact,
@@ -60,6 +62,7 @@ pub(super) fn response(
         legs: found.legs.into_iter().map(leg_report).collect(),
         elapsed_ms: milliseconds(found.elapsed),
         fusion: used.filter(|_| !is_partial),
+        rerank: found.rerank.map(rerank::report),
     })
 }
 
@@ -176,6 +179,8 @@ fn hit(collection: &Collection, hit: Hit) -> Result<proto::Hit, Error> {
             .into_iter()
             .map(|range| proto::Highlight { start: range.start, end: range.end })
             .collect(),
+        rerank: hit.rescored.map(rerank::score),
+        token_matches: hit.token_answers.into_iter().map(rerank::token_match).collect(),
     })
 }
 
@@ -278,6 +283,8 @@ mod tests {
         let weights = |lexical, semantic| {
             Some(proto::Fusion { weights: Some(proto::LegWeights { lexical, semantic, own: 0.0 }), method: None })
         };
+        let depth = |depth| proto::Rerank { depth: Some(depth), ..Default::default() };
+        let weight = |weight| proto::Rerank { weight: Some(weight), ..Default::default() };
         let method = |method| Some(proto::Fusion { weights: None, method: Some(method) });
         let cases = [
             (changed(|r| r.query = " ".into()), Reason::QueryEmpty, "query"),
@@ -301,6 +308,15 @@ mod tests {
                 changed(|r| r.fusion = method(Method::Convex(proto::ConvexFusion { normalisation: 7 }))),
                 Reason::FieldInvalid,
                 "fusion.convex.normalisation",
+            ),
+            (changed(|r| r.rerank = Some(depth(0))), Reason::FieldOutOfRange, "rerank.depth"),
+            (changed(|r| r.rerank = Some(depth(1_000_000))), Reason::FieldOutOfRange, "rerank.depth"),
+            (changed(|r| r.rerank = Some(weight(1.1))), Reason::FieldOutOfRange, "rerank.weight"),
+            (changed(|r| r.rerank = Some(weight(f64::NAN))), Reason::FieldOutOfRange, "rerank.weight"),
+            (
+                changed(|r| r.rerank = Some(proto::Rerank { method: 9, ..Default::default() })),
+                Reason::FieldInvalid,
+                "rerank.method",
             ),
             (changed(|r| r.request_id = "x".repeat(129)), Reason::FieldInvalid, "request_id"),
             (changed(|r| r.as_of = Some(proto::AsOf::default())), Reason::FieldMissing, "as_of"),

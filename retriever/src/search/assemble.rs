@@ -43,5 +43,14 @@ pub(super) async fn hits(
 
 fn hit(chunk: StoredChunk, row: &Fused<u64>, ranked: &Ranked) -> Hit {
     let legs = ranked.legs.iter().zip(&row.parts).filter_map(|(leg, part)| Some((*leg, (*part)?))).collect();
-    Hit { chunk, score: row.score, legs, highlights: Vec::new(), lexical_terms: Vec::new() }
+    let rescored = ranked.rescored.get(&row.key).cloned();
+    Hit {
+        chunk,
+        score: row.score,
+        legs,
+        highlights: Vec::new(),
+        lexical_terms: Vec::new(),
+        rescored,
+        token_answers: Vec::new(),
+    }
 }

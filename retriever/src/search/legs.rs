@@ -1,11 +1,13 @@
 //! The two legs.
 
 use super::partial::{self, Settled};
+use super::rerank::encode_both;
 use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
 use crate::collection::{Collection, CollectionError, Published};
 use crate::embedder::{Embedder, Lane, checked_vectors};
 use crate::filter::Filter;
-use crate::vector::{ExactVectors, VectorHit};
+use crate::given_vector::GivenTokens;
+use crate::vector::{ExactVectors, TokenColumn, VectorHit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
@@ -22,11 +24,15 @@ pub(super) struct LegSearch<'a> {
     pub(super) filter: Option<Arc<Filter>>,
     /// Candidates of each leg.
     pub(super) depth: usize,
+    /// What the second stage will want of the query's tokens, where it reads them.
+    pub(super) tokens: Option<TokenColumn>,
 }
 
 /// What one leg found.
 pub(super) struct LegOutcome {
     pub(super) leg: Leg,
+    /// The query's token vectors, where its vector was made with them.
+    pub(super) tokens: Option<GivenTokens>,
     ranking: Ranking<u64>,
     /// Of the scores of all rows, where the fusion asks for them and the leg knows them.
     moments: Option<ScoreMoments>,
@@ -80,9 +86,9 @@ impl LegSearch<'_> {
         deadline: Deadline,
     ) -> Result<LegOutcome, Error> {
         let started = Instant::now();
-        let vector = match given {
-            Some(vector) => vector,
-            None => self.embed(embedder, deadline).await?,
+        let (vector, tokens) = match given {
+            Some(vector) => (vector, None),
+            None => self.encode(embedder, deadline).await?,
         };
         let span = telemetry::leg(Leg::Semantic, &self.collection.spec().name, self.published.version());
         let hits = self.nearest(vector).instrument(span.clone()).await;
@@ -90,7 +96,7 @@ impl LegSearch<'_> {
         // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
         let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
         let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });
-        Ok(LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span))
+        Ok(LegOutcome { tokens, ..LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span) })
     }
 
     /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
@@ -126,6 +132,21 @@ impl LegSearch<'_> {
         self.published.vectors.as_ref().filter(|_| !self.query.exact)
     }
 
+    /// The query's vector, and those of its tokens where they will be wanted: one pass makes both.
+    async fn encode(
+        &self,
+        embedder: &dyn Embedder,
+        deadline: Deadline,
+    ) -> Result<(Vec<f32>, Option<GivenTokens>), Error> {
+        if let Some(column) = &self.tokens {
+            let both = encode_both(embedder, self.collection.spec(), column, &self.query.text, deadline).await?;
+            if let Some((vector, tokens)) = both {
+                return Ok((vector, Some(tokens)));
+            }
+        }
+        Ok((self.embed(embedder, deadline).await?, None))
+    }
+
     async fn embed(&self, embedder: &dyn Embedder, deadline: Deadline) -> Result<Vec<f32>, Error> {
         let spec = self.collection.spec();
         let vectors = embedder.embed(&spec.embedder, vec![self.query.text.clone()], Lane::Query, deadline).await?;
@@ -143,7 +164,7 @@ impl LegOutcome {
         span: &tracing::Span,
     ) -> Self {
         telemetry::record_rows(span, ranking.len());
-        Self { leg, ranking, moments, elapsed: started.elapsed() }
+        Self { leg, tokens: None, ranking, moments, elapsed: started.elapsed() }
     }
 
     pub(super) fn report(&self) -> LegReport {

@@ -1,10 +1,12 @@
 //! Spans of a search. Names and attributes follow OpenTelemetry's generative AI and database conventions, and carry
 //! OpenInference kinds, so that tracing tools of either school show them natively.
 
-use super::{Found, Leg, SearchQuery};
+use super::{Found, Leg, Method, SearchQuery};
+use crate::collection::EmbedderRef;
 use tracing::{Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use trivium_ranking::fusion::Fusion;
+use trivium_service_kit::Error;
 use trivium_service_kit::telemetry::capture_content;
 
 /// Hits that a span lists.
@@ -98,6 +100,39 @@ pub(super) fn leg(leg: Leg, collection: &str, version: u64) -> Span {
 /// Writes the number of candidates into the span of their leg.
 pub(super) fn record_rows(span: &Span, rows: usize) {
     span.record("db.response.returned_rows", rows);
+}
+
+/// The span of the second stage over that many candidates.
+pub(super) fn rerank(method: Method, candidates: usize) -> Span {
+    info_span!(
+        "rerank",
+        otel.name = format!("rerank {}", method.name()),
+        otel.kind = "internal",
+        openinference.span.kind = "RERANKER",
+        reranker.top_k = candidates,
+        reranker.model_name = field::Empty,
+        trivium.model.version = field::Empty,
+        trivium.rerank.method = method.name(),
+        trivium.rerank.candidates = candidates,
+        trivium.rerank.scored = field::Empty,
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+    )
+}
+
+/// Writes into the span of the second stage what made the scores, or why there are none.
+pub(super) fn record_rerank(span: &Span, outcome: &Result<(EmbedderRef, usize), Error>) {
+    match outcome {
+        Ok((model, scored)) => {
+            span.record("reranker.model_name", model.name.as_str());
+            span.record("trivium.model.version", model.version.as_str());
+            span.record("trivium.rerank.scored", scored);
+        }
+        Err(error) => {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", error.reason().as_str());
+        }
+    }
 }
 
 /// The span of the fusion.

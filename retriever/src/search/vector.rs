@@ -30,7 +30,7 @@ mod tests {
     }
 
     fn vector(version: &str, values: &[f32]) -> GivenVector {
-        GivenVector { embedder: embedder(version), values: values.to_vec() }
+        GivenVector { embedder: embedder(version), values: values.to_vec(), tokens: None }
     }
 
     #[test]

@@ -176,12 +176,13 @@ mod tests {
             index_text: "x".into(),
             chunk_hash: ContentHash::from_u128(chunk_no.into()),
             vector: vec![1.0, chunk_no as f32],
+            token_vectors: None,
         };
         (0..count).map(row).collect()
     }
 
     async fn table(folder: &std::path::Path) -> VectorTable {
-        let layout = TableLayout { dimension: 2, fields: Vec::new() };
+        let layout = TableLayout { dimension: 2, fields: Vec::new(), tokens: None };
         VectorTable::create(&folder.join("t.lance"), layout, &TableCaches::new(1 << 20, 1 << 20)).await.unwrap()
     }
 

@@ -37,6 +37,9 @@ pub(super) fn to_batch(layout: &TableLayout, table_id: &str, rows: &[ChunkRow]) 
         columns.push(declared(rows, position, field.kind));
     }
     columns.push(vectors(layout, rows)?);
+    if let Some(column) = &layout.tokens {
+        columns.push(column.array(rows)?);
+    }
     Ok(RecordBatch::try_new(layout.schema(table_id), columns)?)
 }
 

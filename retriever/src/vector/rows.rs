@@ -50,6 +50,8 @@ pub struct ChunkRow {
     pub chunk_hash: ContentHash,
     /// Its embedding, as long as the table's dimension and of Euclidean length 1.
     pub vector: Vec<f32>,
+    /// The vectors of its tokens, one after another, in a table that has them; `None` when there are none of this row.
+    pub token_vectors: Option<Vec<i8>>,
 }
 
 /// A row read back, without its vector.

@@ -116,7 +116,11 @@ impl VectorTable {
         .boxed()
     }
 
-    async fn take(&self, row_ids: &[u64], columns: impl Iterator<Item = String>) -> Result<RecordBatch, VectorError> {
+    pub(super) async fn take(
+        &self,
+        row_ids: &[u64],
+        columns: impl Iterator<Item = String>,
+    ) -> Result<RecordBatch, VectorError> {
         let columns = columns.chain(std::iter::once(ROW_ID.to_owned()));
         let projection = ProjectionRequest::from_columns(columns, self.dataset.schema());
         let rows = self.dataset.take_builder(row_ids, projection).map_err(failed("read rows by their ids"))?;

@@ -1,6 +1,6 @@
 //! Columns of the table.
 
-use super::VectorError;
+use super::{TokenColumn, VectorError};
 use crate::metadata::{MetadataField, MetadataType};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ pub(super) const METADATA_JSON: &str = "metadata_json";
 pub(super) const DOCUMENT_HASH: &str = "document_hash";
 pub(super) const CHUNK_HASH: &str = "chunk_hash";
 pub(super) const VECTOR: &str = "vector";
+pub(super) const TOKEN_VECTORS: &str = "token_vectors";
 
 /// Name of the time zone that timestamp columns carry.
 pub(super) const UTC: &str = "UTC";
@@ -40,6 +41,8 @@ pub struct TableLayout {
     pub dimension: usize,
     /// Declared metadata fields, each a column of its own.
     pub fields: Vec<MetadataField>,
+    /// The token vectors; `None` in tables that have none. What an opened table says of itself goes before what is asked.
+    pub tokens: Option<TokenColumn>,
 }
 
 impl TableLayout {
@@ -64,6 +67,7 @@ impl TableLayout {
         ];
         columns.extend(self.fields.iter().map(|field| Field::new(column_name(field), data_type(field.kind), true)));
         columns.push(Field::new(VECTOR, self.vector_type(), false));
+        columns.extend(self.tokens.as_ref().map(TokenColumn::field));
         let metadata = HashMap::from([(TABLE_ID_KEY.to_owned(), table_id.to_owned())]);
         Arc::new(Schema::new_with_metadata(columns, metadata))
     }
@@ -94,7 +98,7 @@ impl TableLayout {
         self.stored_columns().into_iter().chain([INDEX_TEXT, CHUNK_HASH].map(str::to_owned)).collect()
     }
 
-    /// Columns that a check compares: all.
+    /// Columns that a check compares: all but the token vectors, from which nothing is derived.
     pub(super) fn check_columns(&self) -> Vec<String> {
         self.stored_columns().into_iter().chain([CHUNK_HASH, VECTOR].map(str::to_owned)).collect()
     }

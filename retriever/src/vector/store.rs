@@ -2,7 +2,7 @@
 
 use super::durable::DurableCommits;
 use super::schema::{self, TableLayout};
-use super::{TableFuture, VectorError, failed};
+use super::{TableFuture, TokenColumn, VectorError, failed};
 use arrow_array::RecordBatchIterator;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -63,7 +63,7 @@ impl VectorTable {
             let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
             let dataset =
                 Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
-            Self::wrap(dataset, Arc::new(layout), commits)
+            Self::wrap(dataset, layout, commits)
         }
         .boxed()
     }
@@ -81,7 +81,7 @@ impl VectorTable {
                 .with_commit_handler(commits.clone());
             let dataset = builder.load().await.map_err(failed("be opened"))?;
             layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
-            let table = Self::wrap(dataset, Arc::new(layout), commits)?;
+            let table = Self::wrap(dataset, layout, commits)?;
             table.settle().await?;
             Ok(table)
         }
@@ -169,11 +169,13 @@ impl VectorTable {
         self.commits.settle(self.dataset.manifest(), name).await.map_err(VectorError::Sync)
     }
 
-    fn wrap(dataset: Dataset, layout: Arc<TableLayout>, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
+    fn wrap(dataset: Dataset, layout: TableLayout, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
         if !dataset.manifest().uses_stable_row_ids() {
             return Err(VectorError::damaged("its row ids are not stable"));
         }
         let table_id = schema::table_id(&dataset.schema().metadata)?.into();
+        let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema()))?;
+        let layout = Arc::new(TableLayout { tokens, ..layout });
         Ok(Self { dataset: Arc::new(dataset), layout, table_id, commits })
     }
 }

@@ -155,6 +155,7 @@ fn prepared(properties: &Properties, revision: u128) -> Change {
         index_text: "common".into(),
         chunk_hash: ContentHash::from_u128(chunk_no.into()),
         vector: vector("common"),
+        token_vectors: None,
         document: document.clone(),
     };
     let rows = (0..CHUNKS).map(row).collect();

@@ -2,11 +2,14 @@
 
 use async_trait::async_trait;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+use trivium_retriever::chunk::TokenCounter;
 use trivium_retriever::collection::EmbedderRef;
-use trivium_retriever::embedder::{Embedder, Encoder, Lane};
+use trivium_retriever::embedder::{CrossScores, Embedder, Encoder, Lane, TokenEmbedding};
+use trivium_retriever::vector::TokenColumn;
 use trivium_service_kit::{Deadline, Error, Reason};
 
 /// Length of the vectors.
@@ -22,6 +25,8 @@ pub struct HashingEmbedder {
     queries: Mutex<Queries>,
     /// Queries that are waited for.
     waiting: Arc<watch::Sender<usize>>,
+    /// The version of the projection that serves, if one does.
+    pub projection: Mutex<Option<&'static str>>,
 }
 
 /// How the embedding of queries goes.
@@ -89,8 +94,30 @@ pub fn vector(text: &str) -> Vec<f32> {
     vector
 }
 
-fn count(text: &str) -> usize {
-    text.split_whitespace().map(|word| word.len().div_ceil(8)).sum()
+/// The vectors of a text's words, one after another.
+pub fn token_vectors(text: &str) -> Vec<i8> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.flat_map(|word| vector(word).into_iter().map(|value| (value * 127.0) as i8)).collect()
+}
+
+/// Counts a token for each eight bytes of a word, and has one vector for each word.
+struct Words;
+
+impl TokenCounter for Words {
+    fn count(&self, text: &str) -> usize {
+        text.split_whitespace().map(|word| word.len().div_ceil(8)).sum()
+    }
+
+    fn places(&self, text: &str) -> Vec<Range<usize>> {
+        let mut places: Vec<Range<usize>> = Vec::new();
+        for (place, _) in text.chars().enumerate().filter(|(_, c)| c.is_alphanumeric()) {
+            match places.last_mut() {
+                Some(word) if word.end == place => word.end += 1,
+                _ => places.push(place..place + 1),
+            }
+        }
+        places
+    }
 }
 
 #[async_trait]
@@ -101,7 +128,7 @@ impl Embedder for HashingEmbedder {
         if !known {
             return Err(Error::new(Reason::ModelNotFound, format!("there is no {wanted:?}")));
         }
-        Ok(Encoder { model: model(), dimension: DIMENSION, max_tokens: MAX_TOKENS, counter: Arc::new(count) })
+        Ok(Encoder { model: model(), dimension: DIMENSION, max_tokens: MAX_TOKENS, counter: Arc::new(Words) })
     }
 
     async fn embed(
@@ -123,5 +150,51 @@ impl Embedder for HashingEmbedder {
         }
         self.embedded.fetch_add(texts.len(), Ordering::SeqCst);
         Ok(texts.iter().map(|text| vector(text)).collect())
+    }
+
+    async fn token_column(&self, _model: &EmbedderRef, _deadline: Deadline) -> Result<Option<TokenColumn>, Error> {
+        let projection = *self.projection.lock().unwrap();
+        Ok(projection.map(|version| TokenColumn {
+            projection: "hashing-tokens".into(),
+            version: version.into(),
+            dimension: DIMENSION,
+        }))
+    }
+
+    async fn embed_tokens(
+        &self,
+        wanted: &EmbedderRef,
+        column: &TokenColumn,
+        texts: Vec<String>,
+        _lane: Lane,
+        _deadline: Deadline,
+    ) -> Result<Vec<TokenEmbedding>, Error> {
+        assert_eq!(*wanted, model());
+        if *self.projection.lock().unwrap() != Some(column.version.as_str()) {
+            return Err(Error::new(
+                Reason::ModelNotFound,
+                format!("{}/{} is not loaded", column.projection, column.version),
+            ));
+        }
+        self.embedded.fetch_add(texts.len(), Ordering::SeqCst);
+        let embedding = |text: &String| TokenEmbedding { vector: vector(text), token_vectors: token_vectors(text) };
+        Ok(texts.iter().map(embedding).collect())
+    }
+
+    /// Likes documents that begin with "the answer", and never answers a query of "slowly".
+    async fn cross_encode(
+        &self,
+        query: &str,
+        documents: Vec<String>,
+        _deadline: Deadline,
+    ) -> Result<CrossScores, Error> {
+        if query.contains("slowly") {
+            std::future::pending::<()>().await;
+        }
+        let score = |document: &String| if document.starts_with("the answer") { 9.0 } else { -9.0 };
+        Ok(CrossScores {
+            model: EmbedderRef { name: "cross".into(), version: "1".into() },
+            scores: documents.iter().map(score).collect(),
+        })
     }
 }

@@ -15,6 +15,7 @@ mod maintenance;
 mod own_vectors;
 mod partial;
 mod purging;
+mod reranking;
 mod searching;
 mod service;
 mod snapshots;

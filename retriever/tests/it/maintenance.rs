@@ -97,6 +97,7 @@ fn prepared(number: usize) -> Change {
         heading_path: Vec::new(),
         index_text: text.clone(),
         vector: vector(&text),
+        token_vectors: None,
         text,
         chunk_hash: document_hash,
     };

@@ -8,7 +8,7 @@ use trivium_service_kit::Reason;
 
 fn with_vector(id: &str, text: &str, values: Vec<f32>) -> Document {
     let embedder = ModelRef { name: model().name, version: model().version };
-    Document { vector: Some(QueryVector { embedder: Some(embedder), values }), ..plain(id, text) }
+    Document { vector: Some(QueryVector { embedder: Some(embedder), values, token_vectors: None }), ..plain(id, text) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

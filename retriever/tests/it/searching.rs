@@ -28,7 +28,11 @@ async fn library() -> Running {
 }
 
 fn query_vector(version: &str, values: Vec<f32>) -> QueryVector {
-    QueryVector { embedder: Some(ModelRef { name: model().name, version: version.into() }), values }
+    QueryVector {
+        embedder: Some(ModelRef { name: model().name, version: version.into() }),
+        values,
+        token_vectors: None,
+    }
 }
 
 fn ids(response: &SearchResponse) -> Vec<&str> {
@@ -139,7 +143,7 @@ async fn vectors_that_will_not_do_are_refused() {
     let mut running = library().await;
     let cases = [
         (vec![query_vector("2", vector("cats"))], Reason::EmbedderMismatch, "vectors"),
-        (vec![QueryVector { embedder: None, values: vector("cats") }], Reason::EmbedderMismatch, "vectors"),
+        (vec![QueryVector { values: vector("cats"), ..QueryVector::default() }], Reason::EmbedderMismatch, "vectors"),
         (vec![query_vector("1", vec![1.0; DIMENSION - 1])], Reason::VectorInvalid, "vectors[0].values"),
         (vec![query_vector("1", vec![f32::NAN; DIMENSION])], Reason::VectorInvalid, "vectors[0].values"),
         (vec![query_vector("1", vec![f32::INFINITY; DIMENSION])], Reason::VectorInvalid, "vectors[0].values"),

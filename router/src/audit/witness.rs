@@ -4,7 +4,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use trivium_proto::{
     model::v1::Intent,
-    retriever::v1::{SearchResponse, Snapshot},
+    retriever::v1::{Rerank, RerankReport, SearchResponse, Snapshot},
     router::v1::AuditedSearch,
 };
 
@@ -40,6 +40,7 @@ impl Witness {
             snapshot: response.snapshot.clone(),
             fusion: response.fusion,
             embedder: response.embedder.clone(),
+            rerank: response.rerank.as_ref().and_then(took_effect),
         };
         self.searches.lock().unwrap_or_else(PoisonError::into_inner).push(search);
     }
@@ -59,6 +60,15 @@ impl Witness {
     pub fn searches(&self) -> Vec<AuditedSearch> {
         self.searches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The second stage as a replay asks for it.
+fn took_effect(second: &RerankReport) -> Option<Rerank> {
+    second.left_out_reason.is_empty().then(|| Rerank {
+        method: second.method,
+        depth: Some(second.candidates),
+        weight: Some(second.weight),
+    })
 }
 
 /// What a replay takes from the record of the run that it repeats.

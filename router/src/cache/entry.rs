@@ -81,8 +81,10 @@ impl Entry {
     pub fn holds(&self, now: &Collections, analysis: &AnalyzeResponse) -> bool {
         let of_intent = |intent: &Intent| intent.model.clone();
         let serving = |encoder: &ModelRef| {
-            analysis.vectors.iter().any(|vector| vector.embedder.as_ref() == Some(encoder))
-                || now.iter().any(|collection| collection.embedder.as_ref() == Some(encoder))
+            let of = |collection: &Collection| {
+                [&collection.embedder, &collection.token_projection].contains(&&Some(encoder.clone()))
+            };
+            analysis.vectors.iter().any(|vector| vector.embedder.as_ref() == Some(encoder)) || now.iter().any(of)
         };
         self.collections.iter().all(|then| now.contains(then))
             && self.intent.as_ref().map(of_intent) == analysis.intent.as_ref().map(of_intent)

@@ -99,6 +99,10 @@ impl AccountBuilder {
                 Leg::Unspecified => {}
             }
         }
+        if let Some(second) = &response.rerank {
+            self.took("rerank", second.elapsed_ms);
+            self.used("reranker", second.model.clone());
+        }
     }
 
     /// Notes a part that the answer does without.

@@ -84,6 +84,8 @@ impl Engine {
             text: text.to_owned(),
             intent: wanted != Wanted::Vector,
             vector: wanted != Wanted::Intent,
+            // A second stage reads them; from the same forward pass they cost next to nothing.
+            token_vectors: wanted != Wanted::Intent,
             ..AnalyzeRequest::default()
         };
         let started = Instant::now();

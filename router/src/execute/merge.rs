@@ -7,9 +7,12 @@
 //! together first, each over all collections, and then fused in the way that
 //! the retriever fused them. Cosines of different embedders are no more
 //! comparable than fused scores are, so each embedder is a leg of its own.
+//! A second stage scored hits of each collection by the same measure, so it has
+//! its say over the hits of all.
 //!
 //! Each collection may weigh its legs in its own way. One ranking needs one pair of weights, and takes their mean.
 
+mod second_stage;
 mod twins;
 
 use trivium_proto::{
@@ -52,6 +55,7 @@ enum CommonLeg {
 
 fn fuse(found: Vec<(String, SearchResponse)>) -> Vec<(String, Hit)> {
     let method = common_fusion(&found);
+    let second_stage = second_stage::common(found.iter().map(|(_, response)| response));
     let candidates: Vec<Candidate> = found
         .into_iter()
         .flat_map(|(collection, response)| {
@@ -68,13 +72,17 @@ fn fuse(found: Vec<(String, SearchResponse)>) -> Vec<(String, Hit)> {
     let mut candidates: Vec<Option<Candidate>> = candidates.into_iter().map(Some).collect();
     // A single leg keeps its own score as the hit's score, as the contract says of a single collection.
     let is_fused = names.len() > 1;
-    fused
+    let hits = fused
         .into_iter()
         .filter_map(|place| {
             let candidate = candidates.get_mut(place.key)?.take()?;
             Some((candidate.collection, placed(candidate.hit, &place, &names, is_fused)))
         })
-        .collect()
+        .collect();
+    match second_stage {
+        Some(weight) => second_stage::reordered(hits, weight),
+        None => hits,
+    }
 }
 
 /// The fusion of all collections together: the method of the first, and the mean of their weights.

@@ -4,7 +4,9 @@ use futures::future::try_join_all;
 use tokio::time::Instant;
 use trivium_proto::{
     model::v1::QueryVector,
-    retriever::v1::{AsOf, Fusion, Leg, SearchRequest, SearchResponse, as_of::State},
+    retriever::v1::{
+        AsOf, Fusion, Leg, Rerank, RerankMethod, RerankReport, SearchRequest, SearchResponse, as_of::State,
+    },
     router::v1::Passage,
 };
 use trivium_service_kit::{Deadline, Error, Reason};
@@ -21,6 +23,15 @@ struct Searched {
     response: SearchResponse,
     /// Why the road's one leg was replaced by the other.
     replaced: Option<(Leg, Error)>,
+}
+
+/// How one collection is searched, besides the policy's legs and filter.
+struct How {
+    as_of: Option<AsOf>,
+    /// The least version; 0 for any.
+    min_version: u64,
+    fusion: Option<Fusion>,
+    rerank: Option<Rerank>,
 }
 
 impl Run {
@@ -73,6 +84,9 @@ impl Run {
         for (leg, error) in missing.chain(replaced).collect::<Vec<_>>() {
             let rung = if leg == Leg::Lexical { Rung::LexicalLeg } else { Rung::SemanticLeg };
             self.degrade(rung, &error, collection);
+        }
+        if let Some(error) = response.rerank.as_ref().and_then(left_out) {
+            self.degrade(Rung::Rerank, &error, collection);
         }
         response
     }
@@ -132,7 +146,7 @@ impl Run {
         deadline: Deadline,
     ) -> Result<SearchResponse, Error> {
         let collection = search.collection.as_str();
-        let (as_of, min_version, fusion) = self.state(search);
+        let How { as_of, min_version, fusion, rerank } = self.how(search);
         let ask = |vectors: &[QueryVector]| {
             let request = SearchRequest {
                 collection: collection.to_owned(),
@@ -142,6 +156,7 @@ impl Run {
                 k: Some(search.k),
                 fusion,
                 filter: search.filter_with(&self.query.filter),
+                rerank,
                 as_of: as_of.clone(),
                 min_version,
                 request_id: self.query.question.request_id.clone(),
@@ -165,17 +180,26 @@ impl Run {
 }
 
 impl Run {
-    /// The state to search, the least version, and the fusion: those of the record in a replay,
-    /// else the caller's and the policy's.
-    fn state(&self, search: &Search) -> (Option<AsOf>, u64, Option<Fusion>) {
+    /// How a collection is searched: as the record says in a replay, else as the caller and the policy do.
+    fn how(&self, search: &Search) -> How {
         let collection = search.collection.as_str();
         if let Some((search, snapshot)) = self.query.past.as_ref().and_then(|past| past.search(collection)) {
-            return (Some(AsOf { state: Some(State::Version(snapshot.version)) }), 0, search.fusion);
+            let as_of = Some(AsOf { state: Some(State::Version(snapshot.version)) });
+            let none = Rerank { method: RerankMethod::None.into(), ..Rerank::default() };
+            let rerank = Some(search.rerank.unwrap_or(none));
+            return How { as_of, min_version: 0, fusion: search.fusion, rerank };
         }
         let wanted = &self.query.state;
         let min_version = wanted.min_versions.get(collection).copied().unwrap_or_default();
-        (wanted.as_of.clone(), min_version, fusion_to_wire(&search.fusion))
+        let fusion = fusion_to_wire(&search.fusion);
+        How { as_of: wanted.as_of.clone(), min_version, fusion, rerank: self.query.rerank }
     }
+}
+
+/// Why a second stage that was wanted took no effect.
+fn left_out(second: &RerankReport) -> Option<Error> {
+    let reason = || Reason::from_wire(&second.left_out_reason).unwrap_or(Reason::Internal);
+    (!second.left_out_reason.is_empty()).then(|| Error::new(reason(), second.left_out_detail.clone()))
 }
 
 /// The retriever read the policy's filter and the caller's as one, so the place that it names is in both together.
@@ -197,7 +221,7 @@ fn in_our_terms(error: Error) -> Error {
         Some("filter") => error.with_field("options.filter"),
         Some("as_of") => error.with_field("options.as_of"),
         Some("min_version") => error.with_field("options.min_versions"),
-        Some(field) if field.starts_with("fusion") => {
+        Some(field) if field.starts_with("fusion") || field.starts_with("rerank") => {
             let field = format!("options.{field}");
             error.with_field(field)
         }

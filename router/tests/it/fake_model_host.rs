@@ -177,7 +177,7 @@ impl ModelService for Served {
             Analysis::Gives | Analysis::HasNoIntent | Analysis::GivesNoVector => {}
         }
         let has_vector = request.vector && self.0.script.analysis != Analysis::GivesNoVector;
-        let vector = QueryVector { embedder: Some(model_ref("minilm")), values: vec![0.6, 0.8] };
+        let vector = QueryVector { embedder: Some(model_ref("minilm")), values: vec![0.6, 0.8], token_vectors: None };
         Ok(Response::new(AnalyzeResponse {
             intent: request.intent.then(|| Intent { model: Some(self.0.intents()), ..self.0.script.intent.clone() }),
             vectors: if has_vector { vec![vector] } else { Vec::new() },

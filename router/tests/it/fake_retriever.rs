@@ -184,6 +184,7 @@ impl FakeRetriever {
             legs: reports.chain(missing).collect(),
             elapsed_ms: 2.0,
             fusion: request.fusion,
+            ..SearchResponse::default()
         })
     }
 }

@@ -95,7 +95,7 @@ pub mod attribute {
     pub const REASON: &str = "reason";
     /// The re-ranking model, for OpenInference.
     pub const RERANKER_MODEL_NAME: &str = "reranker.model_name";
-    /// Hits that remain.
+    /// Hits that remain, or that are put in a new order.
     pub const RERANKER_TOP_K: &str = "reranker.top_k";
     /// The road; `none` where a query failed before its decision.
     pub const ROAD: &str = "road";
@@ -135,6 +135,8 @@ pub mod attribute {
     pub const TRIVIUM_DEGRADED_INTENT: &str = "trivium.degraded.intent";
     /// Why the lexical leg was left out.
     pub const TRIVIUM_DEGRADED_LEXICAL_LEG: &str = "trivium.degraded.lexical_leg";
+    /// Why the second stage was left out.
+    pub const TRIVIUM_DEGRADED_RERANK: &str = "trivium.degraded.rerank";
     /// Why all passages were left out.
     pub const TRIVIUM_DEGRADED_RETRIEVER: &str = "trivium.degraded.retriever";
     /// Why the semantic leg was left out.
@@ -179,8 +181,14 @@ pub mod attribute {
     pub const TRIVIUM_POLICY_VERSION: &str = "trivium.policy.version";
     /// The request's id: the caller's, or one made by the router.
     pub const TRIVIUM_REQUEST_ID: &str = "trivium.request.id";
+    /// Candidates that went in.
+    pub const TRIVIUM_RERANK_CANDIDATES: &str = "trivium.rerank.candidates";
     /// Documents that were scored.
     pub const TRIVIUM_RERANK_DOCUMENTS: &str = "trivium.rerank.documents";
+    /// How the second stage scores candidates.
+    pub const TRIVIUM_RERANK_METHOD: &str = "trivium.rerank.method";
+    /// Those of them that have a score.
+    pub const TRIVIUM_RERANK_SCORED: &str = "trivium.rerank.scored";
     /// The leg.
     pub const TRIVIUM_RETRIEVAL_LEG: &str = "trivium.retrieval.leg";
     /// The guard of the policy that settled the road.
@@ -233,6 +241,8 @@ pub mod span {
     pub const RETRIEVAL: &str = "retrieval";
     /// One decision alone.
     pub const ROUTE: &str = "route";
+    /// The first candidates are put in a new order.
+    pub const SECOND_STAGE: &str = "second_stage";
     /// Texts become tokens.
     pub const TOKENIZE: &str = "tokenize";
 }

@@ -167,6 +167,7 @@ impl Target {
             texts: screened.texts().into_iter().map(str::to_owned).collect(),
             model: generator_model(&taken.response),
             priority: EmbedPriority::Query.into(),
+            token_vectors: None,
         };
         let vectors = self.host.embed(request).await?.embeddings.into_iter().map(|embedding| embedding.values);
         Ok(Some(screened.confidence(vectors.collect()).into()))

@@ -51,7 +51,7 @@ pub async fn run(args: RecallArgs) -> anyhow::Result<()> {
         None => titles(&retriever, &args.collection).await?,
     };
     let embedder = collection.embedder.context("the collection names no embedder")?;
-    let vectors = vectors::embed(&host, &embedder, &queries).await?;
+    let vectors = vectors::embed(&host, &embedder, None, &queries).await?;
     let progress = bar("searching", queries.len() as u64);
     let mut asked: Vec<Asked> = Vec::with_capacity(queries.len());
     for (query, vector) in queries.iter().zip(&vectors) {

@@ -60,7 +60,7 @@ async fn measured(
     queries: &[Query],
 ) -> anyhow::Result<Vec<Row>> {
     let vectors = query_vectors(host, collection, queries).await?;
-    rows(retriever, &collection.name, queries, &vectors).await
+    rows(retriever, collection, queries, &vectors).await
 }
 
 /// The vector of each query by the collection's encoder.
@@ -74,7 +74,7 @@ pub async fn query_vectors(
 ) -> anyhow::Result<Vec<QueryVector>> {
     let embedder = collection.embedder.clone().context("the collection names no embedder")?;
     let texts: Vec<String> = queries.iter().map(|query| query.text.clone()).collect();
-    let vectors = vectors::embed(host, &embedder, &texts).await?;
+    let vectors = vectors::embed(host, &embedder, collection.token_projection.as_ref(), &texts).await?;
     if vectors.len() != queries.len() {
         bail!("the model host made {} vectors of {} queries", vectors.len(), queries.len());
     }
@@ -83,15 +83,15 @@ pub async fn query_vectors(
 
 async fn rows(
     retriever: &Retriever,
-    name: &str,
+    collection: &Collection,
     queries: &[Query],
     vectors: &[QueryVector],
 ) -> anyhow::Result<Vec<Row>> {
-    let ways = Way::all();
+    let ways = Way::all(collection.token_projection.is_some());
     let bar = bar("searching", (ways.len() * queries.len()) as u64);
     let mut reached: Vec<(String, Scores)> = Vec::with_capacity(ways.len());
     for way in ways {
-        let scores = measure(retriever, name, &way, queries, vectors, &|| bar.inc(1)).await?;
+        let scores = measure(retriever, &collection.name, &way, queries, vectors, &|| bar.inc(1)).await?;
         reached.push((way.name, scores));
     }
     bar.finish_and_clear();

@@ -62,6 +62,7 @@ fn kind(model: &Model) -> &'static str {
         ModelKind::Intent => "intent",
         ModelKind::Generator => "generator",
         ModelKind::CrossEncoder => "cross_encoder",
+        ModelKind::Projection => "projection",
     }
 }
 

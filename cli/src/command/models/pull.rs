@@ -28,7 +28,7 @@ pub struct PullArgs {
     models: ModelsDir,
 }
 
-/// Makes sure that the encoder is there.
+/// Makes sure that the encoder is there, and a projection of its token vectors.
 pub fn fetch(args: PullArgs) -> anyhow::Result<()> {
     let recipe = recipe(&args.name)?;
     let registry = args.models.registry();
@@ -43,7 +43,9 @@ pub fn fetch(args: PullArgs) -> anyhow::Result<()> {
     if let Some(aside) = aside {
         aside.settle(outcome.is_ok())?;
     }
-    match outcome.with_context(|| format!("{} cannot be pulled", recipe.name))? {
+    let pulled = outcome.with_context(|| format!("{} cannot be pulled", recipe.name))?;
+    super::project::ensure(&registry, &recipe.name.parse()?)?;
+    match pulled {
         Pulled::Present(model) => said(&format!("{model} is there already, and whole"), &registry),
         Pulled::Written(model) => said(&format!("{model} is ready"), &registry),
     }

@@ -1,7 +1,7 @@
 //! The validation queries that a bundle keeps, as vectors, so that labels which join it later
 //! can be calibrated against those that are there.
 
-use crate::intent::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
+use crate::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 
 /// The most queries in scope and outside it that are kept: some four megabytes at 384
 /// dimensions.

@@ -1,7 +1,7 @@
 //! The distance to the labels' means, measured by the spread within labels.
 
-use crate::intent::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 use crate::intent::vectors::dot;
+use crate::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 
 /// The smallest share of the mean variance that a direction is taken to have: directions in
 /// which training vectors do not vary at all would otherwise decide alone.

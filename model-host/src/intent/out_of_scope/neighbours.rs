@@ -1,7 +1,7 @@
 //! The distance to the nearest training queries.
 
-use crate::intent::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 use crate::intent::vectors::dot;
+use crate::tensors::{Matrix, Tensor, TensorFile, TensorFileError, write};
 
 /// The most training vectors that are kept: some twelve megabytes at 384 dimensions, and well
 /// below a millisecond for a query.

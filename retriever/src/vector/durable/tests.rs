@@ -148,7 +148,7 @@ fn eager_image(certain: &Certain, table: &Path) -> Image {
 }
 
 fn layout() -> TableLayout {
-    TableLayout { dimension: 2, fields: Vec::new() }
+    TableLayout { dimension: 2, fields: Vec::new(), tokens: None }
 }
 
 fn caches() -> TableCaches {
@@ -177,6 +177,7 @@ fn row(number: u32) -> ChunkRow {
         index_text: "x".into(),
         chunk_hash: ContentHash::from_u128(number.into()),
         vector: vec![1.0, 0.0],
+        token_vectors: None,
     }
 }
 

@@ -1,9 +1,9 @@
-//! Reads and writes the safetensors files of intent bundles.
+//! Reads and writes the safetensors files of bundles.
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-/// Why a tensor file of an intent bundle cannot be used.
+/// Why a tensor file of a bundle cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFileError {
     /// Not a whole safetensors file, or one without a tensor that it must have.
@@ -26,38 +26,38 @@ pub enum TensorFileError {
 
 /// A row-major matrix of float32.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Matrix {
-    pub(super) data: Vec<f32>,
+pub(crate) struct Matrix {
+    pub(crate) data: Vec<f32>,
     /// Length of a row.
-    pub(super) columns: usize,
+    pub(crate) columns: usize,
 }
 
 impl Matrix {
     /// Rows of one length after another.
-    pub(super) fn from_rows<'a>(rows: impl IntoIterator<Item = &'a [f32]>, columns: usize) -> Self {
+    pub(crate) fn from_rows<'a>(rows: impl IntoIterator<Item = &'a [f32]>, columns: usize) -> Self {
         Self { data: rows.into_iter().flatten().copied().collect(), columns }
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[f32]> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.data.chunks_exact(self.columns.max(1))
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len() / self.columns.max(1)
     }
 }
 
 /// A tensor file, parsed.
-pub(super) struct TensorFile<'a>(SafeTensors<'a>);
+pub(crate) struct TensorFile<'a>(SafeTensors<'a>);
 
 impl<'a> TensorFile<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, TensorFileError> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, TensorFileError> {
         Ok(Self(SafeTensors::deserialize(bytes)?))
     }
 
     /// A matrix of finite float32 with at least one row. `rows` is the number of rows that
     /// it must have, if that is known, and `columns` the length of one.
-    pub(super) fn matrix(
+    pub(crate) fn matrix(
         &self,
         name: &'static str,
         rows: Option<usize>,
@@ -76,7 +76,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Finite float32 numbers, `count` of them.
-    pub(super) fn vector(&self, name: &'static str, count: usize) -> Result<Vec<f32>, TensorFileError> {
+    pub(crate) fn vector(&self, name: &'static str, count: usize) -> Result<Vec<f32>, TensorFileError> {
         let tensor = self.0.tensor(name)?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != [count] {
             return Err(wrong(name, &tensor, format!("F32 [{count}]")));
@@ -85,7 +85,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// The length of a matrix's rows, at least 1.
-    pub(super) fn columns(&self, name: &'static str) -> Result<usize, TensorFileError> {
+    pub(crate) fn columns(&self, name: &'static str) -> Result<usize, TensorFileError> {
         let tensor = self.0.tensor(name)?;
         match tensor.shape() {
             [_, columns] if *columns > 0 => Ok(*columns),
@@ -94,7 +94,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Whole numbers, one for each of `count`.
-    pub(super) fn counts(&self, name: &'static str, count: usize) -> Result<Vec<u32>, TensorFileError> {
+    pub(crate) fn counts(&self, name: &'static str, count: usize) -> Result<Vec<u32>, TensorFileError> {
         let tensor = self.0.tensor(name)?;
         if tensor.dtype() != Dtype::U32 || tensor.shape() != [count] {
             return Err(wrong(name, &tensor, format!("U32 [{count}]")));
@@ -105,14 +105,14 @@ impl<'a> TensorFile<'a> {
 }
 
 /// A tensor to be written.
-pub(super) enum Tensor<'a> {
+pub(crate) enum Tensor<'a> {
     Matrix(&'a Matrix),
     Vector(&'a [f32]),
     Counts(&'a [u32]),
 }
 
 /// Writes what [`TensorFile`] reads.
-pub(super) fn write(tensors: &[(&'static str, Tensor<'_>)]) -> Result<Vec<u8>, TensorFileError> {
+pub(crate) fn write(tensors: &[(&'static str, Tensor<'_>)]) -> Result<Vec<u8>, TensorFileError> {
     let raw: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| match tensor {

@@ -1,0 +1,148 @@
+//! The column of token vectors, which a second stage reads for a few rows of each search.
+
+use super::schema::{self, TOKEN_VECTORS};
+use super::{ChunkRow, TableFuture, VectorError, VectorTable, decode};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BinaryArray};
+use arrow_schema::{DataType, Field, Schema};
+use futures::FutureExt;
+use lance_core::ROW_ID;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Keys in the column's metadata. The table itself says what made its token vectors, so that each version of it does.
+const PROJECTION_NAME: &str = "trivium:projection_name";
+const PROJECTION_VERSION: &str = "trivium:projection_version";
+const TOKEN_DIMENSION: &str = "trivium:token_dimension";
+
+/// What the token vectors of a table are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenColumn {
+    /// Name of the projection that made them.
+    pub projection: String,
+    /// Its version.
+    pub version: String,
+    /// Numbers of one token's vector, at least 1.
+    pub dimension: usize,
+}
+
+impl TokenColumn {
+    /// The column of an opened table, if it has one.
+    pub(super) fn of(found: &Schema) -> Result<Option<Self>, VectorError> {
+        let Ok(field) = found.field_with_name(TOKEN_VECTORS) else { return Ok(None) };
+        let damaged = || VectorError::damaged("the column of token vectors does not say what made them");
+        let read = |key: &str| field.metadata().get(key).cloned().ok_or_else(damaged);
+        let dimension = read(TOKEN_DIMENSION)?.parse().ok().filter(|dimension| *dimension > 0).ok_or_else(damaged)?;
+        Ok(Some(Self { projection: read(PROJECTION_NAME)?, version: read(PROJECTION_VERSION)?, dimension }))
+    }
+
+    pub(super) fn field(&self) -> Field {
+        Field::new(TOKEN_VECTORS, DataType::Binary, true).with_metadata(HashMap::from([
+            (PROJECTION_NAME.to_owned(), self.projection.clone()),
+            (PROJECTION_VERSION.to_owned(), self.version.clone()),
+            (TOKEN_DIMENSION.to_owned(), self.dimension.to_string()),
+        ]))
+    }
+
+    /// # Errors
+    /// Numbers of a row that are not a whole number of vectors.
+    pub(super) fn array(&self, rows: &[ChunkRow]) -> Result<ArrayRef, VectorError> {
+        let mut values: Vec<Option<Vec<u8>>> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let numbers = row.token_vectors.as_ref();
+            if let Some(found) = numbers.map(Vec::len).filter(|found| !found.is_multiple_of(self.dimension)) {
+                return Err(VectorError::Dimension { expected: self.dimension, found });
+            }
+            values.push(numbers.map(|numbers| numbers.iter().map(|number| number.cast_unsigned()).collect()));
+        }
+        Ok(Arc::new(BinaryArray::from_iter(values)))
+    }
+}
+
+impl VectorTable {
+    /// The token vectors of the rows with these ids, which must be live in this version. Rows without any are left out.
+    ///
+    /// # Errors
+    /// The table has no token vectors, or cannot be read.
+    pub fn take_token_vectors<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, HashMap<u64, Vec<i8>>> {
+        async move {
+            if self.layout.tokens.is_none() {
+                return Err(VectorError::damaged("the table has no token vectors"));
+            }
+            let batch = self.take(row_ids, std::iter::once(TOKEN_VECTORS.to_owned())).await?;
+            let ids = decode::big_number(&batch, ROW_ID)?;
+            let wrong = || VectorError::damaged("the column of token vectors holds something else");
+            let column = batch.column_by_name(schema::TOKEN_VECTORS).ok_or_else(wrong)?;
+            let values = column.as_binary_opt::<i32>().ok_or_else(wrong)?;
+            let present = (0..batch.num_rows()).filter(|row| !values.is_null(*row));
+            let numbers = |row| values.value(row).iter().map(|number| number.cast_signed()).collect();
+            Ok(present.map(|row| (ids.value(row), numbers(row))).collect())
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DocumentRow, TableCaches, TableLayout};
+    use super::*;
+    use crate::hash::ContentHash;
+
+    fn column() -> TokenColumn {
+        TokenColumn { projection: "tiny-tokens".into(), version: "3".into(), dimension: 2 }
+    }
+
+    fn row(chunk_no: u32, token_vectors: Option<Vec<i8>>) -> ChunkRow {
+        let document = DocumentRow {
+            document_id: "a".into(),
+            title: String::new(),
+            uri: String::new(),
+            content_type: "text/plain".into(),
+            language: String::new(),
+            declared: Vec::new(),
+            metadata_json: "{}".into(),
+            document_hash: ContentHash::from_u128(1),
+        };
+        ChunkRow {
+            document: Arc::new(document),
+            chunk_id: format!("a#{chunk_no}"),
+            chunk_no,
+            char_start: chunk_no,
+            char_end: chunk_no + 1,
+            heading_path: Vec::new(),
+            text: "x".into(),
+            index_text: "x".into(),
+            chunk_hash: ContentHash::from_u128(chunk_no.into()),
+            vector: vec![1.0, 0.0],
+            token_vectors,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_comes_back_by_row_and_the_table_says_what_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, caches) = (folder.path().join("t.lance"), TableCaches::new(1 << 20, 1 << 20));
+        let layout = TableLayout { dimension: 2, fields: Vec::new(), tokens: Some(column()) };
+        let table = VectorTable::create(&path, layout.clone(), &caches).await.unwrap();
+        let rows = [row(0, Some(vec![1, -2, 127, -127])), row(1, None), row(2, Some(Vec::new()))];
+        let committed = table.commit(&rows, &[]).await.unwrap();
+        let ids: Vec<u64> = committed.places.iter().map(|place| place.row_id).collect();
+        // Whoever opens it need not know.
+        let opened = VectorTable::open(&path, TableLayout { tokens: None, ..layout }, &caches).await.unwrap();
+        assert_eq!(opened.layout().tokens, Some(column()));
+        let found = opened.take_token_vectors(&[ids[2], ids[0], ids[1]]).await.unwrap();
+        assert_eq!(found, HashMap::from([(ids[0], vec![1, -2, 127, -127]), (ids[2], Vec::new())]));
+        let half = table.commit(&[row(0, Some(vec![1]))], &[]).await;
+        assert!(matches!(half, Err(VectorError::Dimension { expected: 2, found: 1 })));
+    }
+
+    #[tokio::test]
+    async fn a_table_without_the_column_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = TableLayout { dimension: 2, fields: Vec::new(), tokens: None };
+        let caches = TableCaches::new(1 << 20, 1 << 20);
+        let table = VectorTable::create(&folder.path().join("t.lance"), layout, &caches).await.unwrap();
+        let ids = [table.commit(&[row(0, None)], &[]).await.unwrap().places[0].row_id];
+        assert!(table.take_token_vectors(&ids).await.is_err());
+    }
+}
