@@ -53,6 +53,11 @@ def prometheus_name(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_:]", "_", name)
 
 
+def bound(value: float) -> str:
+    """A bound of a bucket as the exporter writes it: never with an exponent."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
 def methods(protos: Path) -> set[str]:
     """The full names of all methods of the gRPC contract, and the one that stands for all others."""
     found = {"_OTHER"}
@@ -81,11 +86,11 @@ def emitted(contract: Path = CONTRACT, protos: Path = ROOT / "proto" / "trivium"
         base = prometheus_name(name) + UNITS.get(metric.get("unit", ""), "")
         match metric["kind"]:
             case "histogram":
-                bounds = frozenset([*(f"{bound:g}" for bound in told["buckets"][metric["buckets"]]), "+Inf"])
+                limits = frozenset([*map(bound, told["buckets"][metric["buckets"]]), "+Inf"])
                 found |= {
                     base + "_sum": Series(labels),
                     base + "_count": Series(labels),
-                    base + "_bucket": Series(labels | {"le": bounds}),
+                    base + "_bucket": Series(labels | {"le": limits}),
                 }
             case "counter":
                 found[base + "_total"] = Series(labels)

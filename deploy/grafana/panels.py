@@ -26,8 +26,9 @@ def mean(metric, labels="", by=""):
 
 
 def share(metric, labels, of="", by=""):
-    """Of all that a counter counted, the share with these labels."""
-    return f"{rate(metric, ', '.join(filter(None, [of, labels])), by)} / ({rate(metric, of, by)} > 0)"
+    """Of all that a counter counted, the share with these labels; 0 where there were none yet."""
+    part, whole = rate(metric, ", ".join(filter(None, [of, labels])), by), rate(metric, of, by)
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def newest(metric, labels="", by=""):
