@@ -38,6 +38,7 @@ pub use out_of_scope::{OutOfScope, ScoreKind, ScoreReport};
 pub use softmax::softmax;
 pub use splits::Splits;
 pub use training::{EpochSummary, Setting, TrainingSummary};
+pub use vectors::dot;
 
 /// The share of queries in scope that may be taken to be outside it, unless told otherwise.
 pub const DEFAULT_FALSE_REJECT: f32 = 0.02;

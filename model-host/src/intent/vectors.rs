@@ -1,7 +1,8 @@
 //! The few operations on vectors that fitting and deciding share.
 
 /// The dot product, summed in eight lanes, which the compiler turns into vector instructions.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+#[inline]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 8];
     let (a_chunks, a_rest) = a.as_chunks::<8>();
     let (b_chunks, b_rest) = b.as_chunks::<8>();

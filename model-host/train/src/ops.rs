@@ -13,6 +13,7 @@ pub(crate) mod loss;
 pub(crate) mod pooling;
 
 use rayon::prelude::*;
+pub(crate) use trivium_model_host::intent::dot;
 
 /// Rows that one task works through: large enough that handing it out costs nothing beside it.
 pub(crate) const TASK_ROWS: usize = 32;
@@ -41,20 +42,6 @@ pub(crate) fn add_column_sums_of_product(out: &mut [f32], a: &[f32], b: &[f32]) 
             sums.iter_mut().zip(values).for_each(|(sum, (x, y))| *sum += x * y);
         }
     });
-}
-
-/// The dot product, summed in eight lanes, which the compiler turns into vector instructions.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_chunks, a_rest) = a.as_chunks::<8>();
-    let (b_chunks, b_rest) = b.as_chunks::<8>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..8 {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
-    lanes.iter().sum::<f32>() + rest
 }
 
 /// `out = out + factor x`.
@@ -92,11 +79,5 @@ mod tests {
                 assert_close(&[sums[column], products[column]], &[sum + 1.0, product + 1.0], 1e-5);
             }
         }
-    }
-
-    #[test]
-    fn lanes_and_rest_are_both_summed() {
-        let a: Vec<f32> = (1..=11).map(|x| x as f32).collect();
-        assert_eq!(dot(&a, &a), 506.0);
     }
 }

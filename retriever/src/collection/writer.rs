@@ -5,12 +5,15 @@
 //! table gave; then both are shown to readers as one pair; then the requests are answered. Whatever goes wrong on the
 //! way is put right by reading the table anew and catching up, so that no answer is given for what readers cannot see.
 
+mod handle;
+
+pub(super) use self::handle::WriterHandle;
+use self::handle::{Answer, PurgeRequest, Queues, Request};
 use super::catchup::{self, LEXICAL, check_count};
 use super::derive::{self, LexicalChange};
 use super::directory::{Directory, DocumentEntry};
 use super::plan::{Change, GroupPlan, PreparedDocument, Tally, Verdict, plan};
 use super::publish::{Published, Shared};
-use super::purge::Purged;
 use super::snapshots::Snapshots;
 use super::{CollectionError, CollectionOptions};
 use crate::failpoint::Failpoint;
@@ -18,10 +21,9 @@ use crate::lexical::{LexicalIndex, LexicalOptions};
 use crate::vector::{ChunkRow, CompactionBounds, ExactVectors, RowPlace, VectorTable};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use trivium_service_kit::Service;
 use trivium_service_kit::telemetry::metrics;
 
@@ -56,66 +58,6 @@ pub enum WriteError {
     /// The write failed. It is not known to have happened; writing the same again is safe.
     #[error("the write failed: {0}")]
     Failed(Arc<CollectionError>),
-}
-
-type Answer = oneshot::Sender<Result<Written, WriteError>>;
-
-/// A purge that was asked for, and where its outcome goes.
-struct PurgeRequest {
-    document_ids: Vec<String>,
-    answer: oneshot::Sender<Result<Purged, WriteError>>,
-}
-
-struct Request {
-    changes: Vec<Change>,
-    answer: Answer,
-}
-
-/// The way to a collection's writer.
-#[derive(Debug)]
-pub(super) struct WriterHandle {
-    /// Empty once the collection is closed.
-    queue: Mutex<Option<Queues>>,
-    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug, Clone)]
-struct Queues {
-    requests: mpsc::Sender<Request>,
-    purges: mpsc::Sender<PurgeRequest>,
-}
-
-impl WriterHandle {
-    /// Hands a purge to the writer, which finishes it even if nobody waits for its outcome any more.
-    pub(super) async fn purge(&self, document_ids: Vec<String>) -> Result<Purged, WriteError> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        queue.purges.send(PurgeRequest { document_ids, answer }).await.map_err(|_| WriteError::Closed)?;
-        drop(queue);
-        answered.await.unwrap_or(Err(WriteError::Closed))
-    }
-
-    pub(super) async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
-        let (answer, answered) = oneshot::channel();
-        queue.requests.send(Request { changes, answer }).await.map_err(|_| WriteError::Closed)?;
-        // The clone would keep the writer alive until the answer, which the writer gives before it ends.
-        drop(queue);
-        answered.await.unwrap_or(Err(WriteError::Closed))
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    pub(super) async fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = self.task.lock().await.take()
-            && let Err(error) = task.await
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "writer of a collection was cut short");
-        }
-    }
 }
 
 /// What the writer keeps in step with the table.
@@ -153,7 +95,7 @@ pub(super) fn start(
     };
     let task = tokio::spawn(writer.run());
     let queues = Queues { requests: send_requests, purges: send_purges };
-    WriterHandle { queue: Mutex::new(Some(queues)), task: tokio::sync::Mutex::new(Some(task)) }
+    WriterHandle::new(queues, task)
 }
 
 pub(super) struct Writer {

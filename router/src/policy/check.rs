@@ -12,7 +12,7 @@ use super::{
     Position, Rule,
     ambiguous::{Changes, Resolution},
     digest,
-    file::{self, File, Head, RoadName, Section},
+    file::{self, AmbiguousHead, File, Head, RoadName, Section},
     step::{Action, Place, Settings},
 };
 
@@ -138,7 +138,7 @@ impl Checker<'_> {
         let Some(section) = section else {
             return Ok(Ambiguous { margin: DEFAULT_MARGIN, action: Resolution::Blend(Changes::default()) });
         };
-        let (margin, section) = section.split();
+        let (AmbiguousHead { margin }, section) = section.split();
         let margin = match margin {
             Some(value) if !(0.0..=1.0).contains(value.get_ref()) => {
                 return self.refuse(value.span(), format!("`margin` is {}; it must be 0 to 1", value.get_ref()));

@@ -47,66 +47,64 @@ pub struct Section {
     pub on_retriever_away: Option<Spanned<RetrieverAway>>,
 }
 
-/// What happens to a query whose intents are equally likely. The keys of a rule are spelt out here and in [`Guard`],
-/// because flattening a section into another loses the places of its keys.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ambiguous {
-    pub margin: Option<Spanned<f64>>,
-    pub route: Option<Spanned<RoadName>>,
-    pub collections: Option<Spanned<Vec<String>>>,
-    pub k: Option<Spanned<i64>>,
-    pub filter: Option<Spanned<String>>,
-    pub fusion: Option<Spanned<FusionTable>>,
-    pub generator: Option<Spanned<String>>,
-    pub prompt: Option<Spanned<String>>,
-    pub reply: Option<Spanned<String>>,
+/// Declares a section that has keys of its own besides those of a rule, and how it comes apart again. They are spelt out
+/// for both, because flattening a rule into another section loses the places of its keys, which errors point at.
+macro_rules! rule_with_keys {
+    (
+        $(#[$section_doc:meta])* $section:ident,
+        $(#[$head_doc:meta])* $head:ident { $($key:ident: $value:ty,)* }
+    ) => {
+        $(#[$section_doc])*
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $section {
+            $(pub $key: Option<Spanned<$value>>,)*
+            pub route: Option<Spanned<RoadName>>,
+            pub collections: Option<Spanned<Vec<String>>>,
+            pub k: Option<Spanned<i64>>,
+            pub filter: Option<Spanned<String>>,
+            pub fusion: Option<Spanned<FusionTable>>,
+            pub generator: Option<Spanned<String>>,
+            pub prompt: Option<Spanned<String>>,
+            pub reply: Option<Spanned<String>>,
+        }
+
+        $(#[$head_doc])*
+        pub struct $head {
+            $(pub $key: Option<Spanned<$value>>,)*
+        }
+
+        impl $section {
+            /// The keys of its own, and the rest as a rule.
+            pub fn split(self) -> ($head, Section) {
+                let Self { $($key,)* route, collections, k, filter, fusion, generator, prompt, reply } = self;
+                let rest = Section::default();
+                let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..rest };
+                ($head { $($key),* }, section)
+            }
+        }
+    };
 }
 
-impl Ambiguous {
-    /// The margin, and the rest as a rule.
-    pub fn split(self) -> (Option<Spanned<f64>>, Section) {
-        let Self { margin, route, collections, k, filter, fusion, generator, prompt, reply } = self;
-        let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..Section::default() };
-        (margin, section)
+rule_with_keys! {
+    /// What happens to a query whose intents are equally likely.
+    Ambiguous,
+    /// When they are.
+    AmbiguousHead {
+        margin: f64,
     }
 }
 
-/// A rule that looks at the query itself.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Guard {
-    pub name: Option<Spanned<String>>,
-    pub regex: Option<Spanned<String>>,
-    pub quoted: Option<Spanned<bool>>,
-    pub identifier: Option<Spanned<bool>>,
-    pub language: Option<Spanned<Vec<String>>>,
-    pub route: Option<Spanned<RoadName>>,
-    pub collections: Option<Spanned<Vec<String>>>,
-    pub k: Option<Spanned<i64>>,
-    pub filter: Option<Spanned<String>>,
-    pub fusion: Option<Spanned<FusionTable>>,
-    pub generator: Option<Spanned<String>>,
-    pub prompt: Option<Spanned<String>>,
-    pub reply: Option<Spanned<String>>,
-}
-
-/// The keys of a guard that say when it matches.
-pub struct GuardHead {
-    pub name: Option<Spanned<String>>,
-    pub regex: Option<Spanned<String>>,
-    pub quoted: Option<Spanned<bool>>,
-    pub identifier: Option<Spanned<bool>>,
-    pub language: Option<Spanned<Vec<String>>>,
-}
-
-impl Guard {
-    /// When it matches, and what is done then.
-    pub fn split(self) -> (GuardHead, Section) {
-        let Self { name, regex, quoted, identifier, language, .. } = self;
-        let Self { route, collections, k, filter, fusion, generator, prompt, reply, .. } = self;
-        let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..Section::default() };
-        (GuardHead { name, regex, quoted, identifier, language }, section)
+rule_with_keys! {
+    /// A rule that looks at the query itself.
+    Guard,
+    /// The keys of a guard that say when it matches.
+    GuardHead {
+        name: String,
+        regex: String,
+        quoted: bool,
+        identifier: bool,
+        language: Vec<String>,
     }
 }
 

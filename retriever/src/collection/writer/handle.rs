@@ -1,0 +1,74 @@
+//! The way to a collection's writer: bounded queues, and the answers that come back.
+
+use super::super::plan::Change;
+use super::super::purge::Purged;
+use super::{WriteError, Written};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub(super) type Answer = oneshot::Sender<Result<Written, WriteError>>;
+
+/// A purge that was asked for, and where its outcome goes.
+pub(super) struct PurgeRequest {
+    pub(super) document_ids: Vec<String>,
+    pub(super) answer: oneshot::Sender<Result<Purged, WriteError>>,
+}
+
+/// A write that was asked for, and where its outcome goes.
+pub(super) struct Request {
+    pub(super) changes: Vec<Change>,
+    pub(super) answer: Answer,
+}
+
+/// The way to a collection's writer.
+#[derive(Debug)]
+pub(in crate::collection) struct WriterHandle {
+    /// Empty once the collection is closed.
+    queue: Mutex<Option<Queues>>,
+    task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Both ends that requests are put into.
+#[derive(Debug, Clone)]
+pub(super) struct Queues {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) purges: mpsc::Sender<PurgeRequest>,
+}
+
+impl WriterHandle {
+    pub(super) fn new(queues: Queues, task: JoinHandle<()>) -> Self {
+        Self { queue: Mutex::new(Some(queues)), task: tokio::sync::Mutex::new(Some(task)) }
+    }
+
+    /// Hands a purge to the writer, which finishes it even if nobody waits for its outcome any more.
+    pub(in crate::collection) async fn purge(&self, document_ids: Vec<String>) -> Result<Purged, WriteError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.purges.send(PurgeRequest { document_ids, answer }).await.map_err(|_| WriteError::Closed)?;
+        drop(queue);
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    pub(in crate::collection) async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.requests.send(Request { changes, answer }).await.map_err(|_| WriteError::Closed)?;
+        // The clone would keep the writer alive until the answer, which the writer gives before it ends.
+        drop(queue);
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    pub(in crate::collection) fn is_closed(&self) -> bool {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    pub(in crate::collection) async fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "writer of a collection was cut short");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+use super::*;
+use crate::filter::Properties;
+use crate::hash::ContentHash;
+
+const TEXTS: [(&str, &str); 4] = [
+    ("ACL LOG", "Shows denied commands; see ERR_CONN_RESET in the log."),
+    ("Eviction", "The maxmemory-policy decides which keys are evicted."),
+    ("Cats", "Cats sleep all day."),
+    ("Releases", "Fixed in v1.2.3 of the server."),
+];
+
+fn document(row_id: u64) -> LexicalDocument {
+    let (title, body) = TEXTS[row_id as usize % TEXTS.len()];
+    let chunk_hash = ContentHash::from_u128(u128::MAX - u128::from(row_id));
+    let properties = Properties { document_id: format!("d{row_id}"), ..Properties::default() };
+    let (title, body) = (title.to_owned(), format!("{title}\n{body}"));
+    LexicalDocument { row_id, chunk_hash, title, body, properties, passage: vec![row_id as u8; 9] }
+}
+
+fn payload(version: u64) -> Payload {
+    Payload {
+        format: 1,
+        table_id: "table".to_owned(),
+        branch: String::new(),
+        version,
+        manifest_timestamp: 1_700_000_000_123_456_789,
+        analyzer_hash: Fields::new(&[]).analyzer_hash(),
+        live_rows: 4,
+    }
+}
+
+fn open(dir: &Path) -> Result<LexicalIndex, LexicalError> {
+    LexicalIndex::open_or_create(dir, &[], &LexicalOptions::default())
+}
+
+fn filled(dir: &Path) -> LexicalIndex {
+    let mut index = open(dir).expect("an empty folder is fine");
+    index.apply(&[], (0..4).map(document), &payload(7)).expect("documents can be added");
+    index
+}
+
+fn found(index: &LexicalIndex, query: &str) -> Vec<u64> {
+    let hits = index.searcher().search(query, 10, None).expect("the index is sound");
+    assert!(hits.iter().all(|hit| hit.score > 0.0));
+    hits.iter().map(|hit| hit.row_id).collect()
+}
+
+fn rows(index: &LexicalIndex) -> Vec<(u64, ContentHash)> {
+    let mut rows = index.searcher().rows().expect("the index is sound");
+    rows.sort();
+    rows
+}
+
+#[test]
+fn words_and_identifiers_are_found() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let index = filled(dir.path());
+    let table: [(&str, &[u64]); 10] = [
+        ("ERR_CONN_RESET", &[0]),
+        ("err conn", &[0]),
+        ("maxmemory-policy", &[1]),
+        ("policies", &[1]),
+        ("sleeping CAT", &[2]),
+        ("v1.2.3", &[3]),
+        ("title:cats -day +\"sleep\"", &[2]),
+        ("the of and", &[]),
+        ("?!*", &[]),
+        ("", &[]),
+    ];
+    for (query, expected) in table {
+        assert_eq!(found(&index, query), expected, "{query:?}");
+    }
+}
+
+#[test]
+fn passages_come_back_by_their_rows() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut index = filled(dir.path());
+    index.apply(&[1], [document(7), document(5)], &payload(8)).expect("documents can be replaced");
+    let passages = index.searcher().passages(&[7, 1, 0, 6, 5, u64::MAX]).expect("the index is sound");
+    let expected = [Some(7), None, Some(0), None, Some(5), None].map(|byte| byte.map(|byte| vec![byte; 9]));
+    assert_eq!(passages, expected);
+}
+
+#[test]
+fn any_k_and_any_length_of_query_are_served() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let index = filled(dir.path());
+    let searcher = index.searcher();
+    assert!(searcher.search("cats", 0, None).expect("k = 0 is fine").is_empty());
+    assert_eq!(searcher.search("cats log server", 2, None).expect("k = 2 is fine").len(), 2);
+    assert_eq!(searcher.search("cats log server", usize::MAX, None).expect("any k is fine").len(), 3);
+    let endless = format!("cats {}", "lorem ipsum 123 ".repeat(70_000));
+    assert_eq!(searcher.search(&endless, 10, None).expect("a long query is fine").len(), 1);
+}
+
+#[test]
+fn an_empty_index_finds_nothing() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let index = open(dir.path()).expect("an empty folder is fine");
+    assert_eq!(found(&index, "cats"), [0; 0]);
+    assert_eq!(index.payload().expect("the index is sound"), None);
+    assert_eq!(index.searcher().num_docs(), 0);
+}
+
+#[test]
+fn deleting_and_replacing_show_in_new_searchers_only() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut index = filled(dir.path());
+    let before = index.searcher();
+    let replaced = LexicalDocument { body: "Dogs bark.".to_owned(), ..document(2) };
+    index.apply(&[1, 99], [replaced], &payload(8)).expect("the index is sound");
+    assert_eq!(found(&index, "dogs"), [2]);
+    assert_eq!(found(&index, "sleep maxmemory"), [0; 0]);
+    assert_eq!(rows(&index).iter().map(|row| row.0).collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!(before.num_docs(), 4);
+    assert_eq!(before.search("maxmemory", 5, None).expect("the old state is still there").len(), 1);
+}
+
+#[test]
+fn applying_the_same_change_again_changes_nothing() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut index = filled(dir.path());
+    let before = rows(&index);
+    index.apply(&[], (0..4).chain(2..4).map(document), &payload(7)).expect("the index is sound");
+    assert_eq!(rows(&index), before);
+}
+
+#[test]
+fn payload_and_rows_survive_reopening() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let before = rows(&filled(dir.path()));
+    let index = open(dir.path()).expect("the index is sound");
+    assert_eq!(index.payload().expect("the index is sound"), Some(payload(7)));
+    assert_eq!(rows(&index), before);
+    assert_eq!(before, (0..4).map(|row_id| (row_id, document(row_id).chunk_hash)).collect::<Vec<_>>());
+    assert_eq!(found(&index, "cats"), [2]);
+}
+
+#[test]
+fn one_writer_holds_the_index() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let _index = filled(dir.path());
+    assert!(matches!(open(dir.path()), Err(LexicalError::Locked { .. })));
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let file = dir.path().join("file");
+    fs_err::write(&file, "x").expect("a file can be written");
+    assert!(matches!(open(&file), Err(LexicalError::Folder { .. })));
+}
+
+/// The names of the files in `dir` that make up the index, without locks.
+fn index_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(dir).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension != "lock"));
+    files.sort();
+    files
+}
+
+fn damage_each_file(damage: impl Fn(&Path)) {
+    let sound = tempfile::tempdir().expect("a folder can be made");
+    drop(filled(sound.path()));
+    let names = index_files(sound.path());
+    assert!(names.len() > 3, "{names:?}");
+    for name in names {
+        let dir = tempfile::tempdir().expect("a folder can be made");
+        for file in fs_err::read_dir(sound.path()).expect("the folder is there") {
+            let file = file.expect("readable");
+            fs_err::copy(file.path(), dir.path().join(file.file_name())).expect("a file can be copied");
+        }
+        damage(&dir.path().join(name.file_name().expect("a file has a name")));
+        let opened = open(dir.path()).map(|index| index.searcher().num_docs());
+        assert!(matches!(opened, Err(LexicalError::Damaged { .. })), "{name:?}: {opened:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_damage() {
+    damage_each_file(|file| fs_err::remove_file(file).expect("the file is there"));
+}
+
+#[test]
+fn a_file_cut_short_is_damage() {
+    damage_each_file(|file| {
+        let bytes = fs_err::read(file).expect("the file is there");
+        fs_err::write(file, &bytes[..bytes.len() / 2]).expect("the file can be written");
+    });
+}
+
+#[test]
+fn a_changed_byte_is_damage() {
+    damage_each_file(|file| {
+        let mut bytes = fs_err::read(file).expect("the file is there");
+        bytes[0] ^= 0x55;
+        fs_err::write(file, &bytes).expect("the file can be written");
+    });
+}
+
+#[test]
+fn deleted_documents_soon_leave_the_statistics() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut index = open(dir.path()).expect("an empty folder is fine");
+    index.apply(&[], (0..100).map(document), &payload(1)).expect("documents can be added");
+    index.apply(&(0..20).collect::<Vec<_>>(), [], &payload(2)).expect("documents can be deleted");
+    index.writer.wait_merging_threads().expect("merging ends");
+    let index = open(dir.path()).expect("the index is sound");
+    let segments = index.index.searchable_segment_metas().expect("the index is sound");
+    let documents: Vec<(u32, u32)> = segments.iter().map(|meta| (meta.num_docs(), meta.max_doc())).collect();
+    assert_eq!(documents, [(80, 80)]);
+    assert_eq!(index.payload().expect("merging keeps the payload"), Some(payload(2)));
+}
+
+#[test]
+fn an_index_of_other_declared_fields_is_damage() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    drop(filled(dir.path()));
+    let lang = MetadataField { name: "lang".to_owned(), kind: crate::metadata::MetadataType::String };
+    let opened = LexicalIndex::open_or_create(dir.path(), std::slice::from_ref(&lang), &LexicalOptions::default());
+    assert!(matches!(opened, Err(LexicalError::Damaged { .. })));
+    assert_ne!(Fields::new(&[lang]).analyzer_hash(), Fields::new(&[]).analyzer_hash());
+}
+
+#[test]
+fn an_index_of_another_layout_is_damage() {
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut schema = tantivy::schema::Schema::builder();
+    schema.add_u64_field("other", tantivy::schema::INDEXED);
+    Index::create_in_dir(dir.path(), schema.build()).expect("an index can be made");
+    assert!(matches!(open(dir.path()), Err(LexicalError::Damaged { .. })));
+}
