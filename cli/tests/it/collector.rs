@@ -38,6 +38,8 @@ pub struct Span {
     pub span_id: Vec<u8>,
     /// Its parent's id; empty for a root.
     pub parent_id: Vec<u8>,
+    /// When it began, in nanoseconds since 1970.
+    pub started_ns: u64,
     /// Its attributes that are texts, or true or false.
     pub attributes: Vec<(String, String)>,
 }
@@ -74,6 +76,11 @@ impl Collector {
     pub fn trace(&self, trace_id: &str) -> Vec<Span> {
         let spans = self.spans.lock().expect("not poisoned");
         spans.iter().filter(|span| span.trace_id == trace_id).cloned().collect()
+    }
+
+    /// Everything that has been received.
+    pub fn spans(&self) -> Vec<Span> {
+        self.spans.lock().expect("not poisoned").clone()
     }
 
     /// The names of the metrics that a service sent.
@@ -131,6 +138,7 @@ fn keep(service: &str, span: WireSpan) -> Span {
         name: span.name,
         span_id: span.span_id,
         parent_id: span.parent_span_id,
+        started_ns: span.start_time_unix_nano,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Trivium as its users meet it: real processes, real models, real files.
 
+mod abandoned;
 mod bad_config;
 mod collector;
 mod contract;
