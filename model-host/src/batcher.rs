@@ -181,8 +181,12 @@ impl Batcher {
 
     /// Gives a model its place.
     pub fn register(self: &Arc<Self>, model: Arc<dyn BatchModel>, limits: Limits) -> ModelQueue {
+        self.place(model, limits, Arc::default())
+    }
+
+    fn place(self: &Arc<Self>, model: Arc<dyn BatchModel>, limits: Limits, counters: Arc<Counters>) -> ModelQueue {
         let key = self.shared.lock().schedule.add(limits);
-        ModelQueue { batcher: Arc::clone(self), key, model, counters: Arc::new(Counters::default()) }
+        ModelQueue { batcher: Arc::clone(self), key, model, counters }
     }
 }
 
@@ -200,6 +204,11 @@ impl Drop for Batcher {
 }
 
 impl ModelQueue {
+    /// Gives the same model in another precision a place of its own, with which it is counted together.
+    pub fn twin(&self, model: Arc<dyn BatchModel>, limits: Limits) -> Self {
+        self.batcher.place(model, limits, Arc::clone(&self.counters))
+    }
+
     /// Queues the texts of one request: all of them, or none.
     ///
     /// # Errors

@@ -207,9 +207,6 @@ pub enum BundleError {
         /// Its kind.
         found: &'static str,
     },
-    /// Eight-bit weights were asked for, and the bundle has none.
-    #[error("model {0} has no eight-bit weights; precision must be fp32 or auto")]
-    NoInt8(ModelRef),
     /// A version is never overwritten: answers name it.
     #[error("model {0} exists already; versions are never overwritten")]
     Exists(ModelRef),

@@ -8,6 +8,8 @@ use crate::bundle::{
     Bundle, BundleError, EncoderSpec, GRAPH_FILE, INT8_GRAPH_FILE, ModelRef, Precision, PrecisionChoice, TOKENIZER_FILE,
 };
 use crate::engine::{Engine, EngineError, HiddenStates, RtenEngine, Threads, TokenBatch};
+use crate::intent::dot;
+use crate::onnx::{self, EightBitsError};
 use crate::pooling::pool;
 use crate::projection::Projection;
 use crate::tokenize::{TokenizeError, Tokenizer, Tokens};
@@ -28,6 +30,14 @@ pub enum EncoderError {
         model: ModelRef,
         /// The cause.
         source: TokenizeError,
+    },
+    /// There are no eight-bit weights, and none can be made.
+    #[error("{model} has no eight-bit weights, and none can be made: {source}; precision must be fp32 or auto")]
+    EightBits {
+        /// The bundle.
+        model: ModelRef,
+        /// The cause.
+        source: EightBitsError,
     },
     /// The graph cannot be loaded or run.
     #[error("{model}: {source}")]
@@ -53,6 +63,7 @@ pub struct Encoder {
     model: ModelRef,
     spec: EncoderSpec,
     precision: Precision,
+    weights_bytes: u64,
     tokenizer: Tokenizer,
     engine: RtenEngine,
 }
@@ -66,17 +77,21 @@ impl Encoder {
 
     /// Loads an encoder bundle, or an intent bundle that brings its own encoder, and runs it
     /// once, so that one that cannot work is refused here and the first request does not pay
-    /// for first-time set-up. `threads` is for one forward pass.
+    /// for first-time set-up. Eight-bit weights that a bundle lacks are made of its others.
+    /// `threads` is for one forward pass.
     ///
     /// # Errors
-    /// When the bundle holds no encoder or not the precision that is asked for, when a file
-    /// is damaged, and when the first pass fails.
+    /// When the bundle holds no encoder, when it has no eight-bit weights and its graph came
+    /// from elsewhere, so that none can be made, when a file is damaged, and when the first
+    /// pass fails.
     pub fn load_with(bundle: &Bundle, choice: PrecisionChoice, threads: usize) -> Result<Self, EncoderError> {
         let spec = bundle.encoder()?.clone();
-        let precision = bundle.precision(choice)?;
+        let precision = bundle.precision(choice);
         let graph = match precision {
+            Precision::Int8 if bundle.has(INT8_GRAPH_FILE) => bundle.read(INT8_GRAPH_FILE)?,
+            Precision::Int8 => onnx::eight_bits(&bundle.read(GRAPH_FILE)?)
+                .map_err(|source| EncoderError::EightBits { model: bundle.model_ref(), source })?,
             Precision::Fp32 => bundle.read(GRAPH_FILE)?,
-            Precision::Int8 => bundle.read(INT8_GRAPH_FILE)?,
         };
         let parts = EncoderParts { model: bundle.model_ref(), spec, precision, graph };
         Self::from_parts(parts, &bundle.read(TOKENIZER_FILE)?, threads)
@@ -88,8 +103,9 @@ impl Encoder {
         let EncoderParts { model, spec, precision, graph } = parts;
         let tokenizer =
             Tokenizer::from_json(tokenizer, spec.max_tokens).map_err(|source| tokenizer_error(&model, source))?;
+        let weights_bytes = graph.len() as u64;
         let engine = RtenEngine::load(graph, spec.dimension, threads).map_err(|source| engine_error(&model, source))?;
-        let encoder = Self { model, spec, precision, tokenizer, engine };
+        let encoder = Self { model, spec, precision, weights_bytes, tokenizer, engine };
         encoder.embed_all(&["warm-up"], |_| ())?;
         Ok(encoder)
     }
@@ -107,6 +123,22 @@ impl Encoder {
     /// The numbers that it computes in.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Size of the weights in memory, about: they are kept in the form of the graph's file.
+    pub fn weights_bytes(&self) -> u64 {
+        self.weights_bytes
+    }
+
+    /// The lowest cosine between this encoder's vectors of some texts and those of `other`, -1 to 1: how well one stands
+    /// in for the other.
+    ///
+    /// # Errors
+    /// When a text cannot be encoded.
+    pub fn lowest_cosine(&self, other: &Self, texts: &[&str]) -> Result<f32, EncoderError> {
+        let (ours, theirs) = (self.embed_all(texts, |_| ())?, other.embed_all(texts, |_| ())?);
+        let cosine = |(a, b): (&Vec<f32>, &Vec<f32>)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        Ok(ours.iter().zip(&theirs).map(cosine).fold(1.0, f32::min))
     }
 
     /// A text as the encoder wants to read it: with the prefix of its role, if there is one.
@@ -143,8 +175,10 @@ impl Encoder {
             }
             let members = &order[done..done + count];
             let batch = TokenBatch::new(members.iter().map(|&index| &tokens[index].ids[..]));
-            let hidden = self.engine.forward(&batch).map_err(|source| engine_error(&self.model, source))?;
-            let pooled = pool(&hidden, batch.lengths(), &self.spec);
+            let pooled = self.in_passes(&batch, |batch, _| {
+                Ok(pool(&self.engine.forward(batch)?, batch.lengths(), &self.spec))
+            });
+            let pooled = pooled.map_err(|source| engine_error(&self.model, source))?;
             for (&index, vector) in members.iter().zip(pooled) {
                 vectors[index] = vector;
             }
@@ -181,6 +215,24 @@ impl Encoder {
             .filter(|(_, id)| !u32::try_from(**id).is_ok_and(|id| self.tokenizer.is_special(id)))
             .map(|(state, _)| state)
     }
+
+    /// Runs a batch in as many passes as the precision asks for. `pass` gets the texts of one, and the place of the first
+    /// of them in the batch.
+    fn in_passes<T>(
+        &self,
+        batch: &TokenBatch,
+        pass: impl Fn(&TokenBatch, usize) -> Result<Vec<T>, EngineError>,
+    ) -> Result<Vec<T>, EngineError> {
+        match self.precision {
+            Precision::Fp32 => pass(batch, 0),
+            // The scale of eight-bit activations is found over all rows of a pass: texts that share one would change
+            // each other's vectors, and what a query finds would hang on who else asks at the moment.
+            Precision::Int8 => {
+                let passes = batch.singles().enumerate().map(|(place, text)| pass(&text, place));
+                Ok(passes.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
+        }
+    }
 }
 
 /// What an encoder is made of, besides its tokenizer.
@@ -195,8 +247,9 @@ pub(crate) struct EncoderParts {
 
 impl BatchModel for Encoder {
     fn run(&self, batch: &TokenBatch, threads: &Threads) -> Result<Vec<Vec<f32>>, EngineError> {
-        let hidden = self.engine.forward_on(batch, threads)?;
-        Ok(pool(&hidden, batch.lengths(), &self.spec))
+        self.in_passes(batch, |batch, _| {
+            Ok(pool(&self.engine.forward_on(batch, threads)?, batch.lengths(), &self.spec))
+        })
     }
 
     fn run_with_tokens(
@@ -205,14 +258,16 @@ impl BatchModel for Encoder {
         projections: &[Option<Arc<Projection>>],
         threads: &Threads,
     ) -> Result<Vec<Computed>, EngineError> {
-        let hidden = self.engine.forward_on(batch, threads)?;
-        let vectors = pool(&hidden, batch.lengths(), &self.spec).into_iter().enumerate();
-        let computed = vectors.map(|(row, vector)| {
-            let projection = projections.get(row).and_then(Option::as_ref);
-            let tokens = projection.map(|projection| projection.project(self.own_states(&hidden, batch, row)));
-            Computed { vector, tokens }
-        });
-        Ok(computed.collect())
+        self.in_passes(batch, |batch, first| {
+            let hidden = self.engine.forward_on(batch, threads)?;
+            let vectors = pool(&hidden, batch.lengths(), &self.spec).into_iter().enumerate();
+            let computed = vectors.map(|(row, vector)| {
+                let projection = projections.get(first + row).and_then(Option::as_ref);
+                let tokens = projection.map(|projection| projection.project(self.own_states(&hidden, batch, row)));
+                Computed { vector, tokens }
+            });
+            Ok(computed.collect())
+        })
     }
 }
 

@@ -87,6 +87,21 @@ impl TokenBatch {
         batch
     }
 
+    /// Each text as a batch of its own, without padding.
+    pub fn singles(&self) -> impl Iterator<Item = Self> {
+        self.lengths.iter().enumerate().map(|(row, &length)| {
+            let place = row * self.columns..row * self.columns + length;
+            let of = |values: &[i32]| values.get(place.clone()).unwrap_or_default().to_vec();
+            Self {
+                ids: of(&self.ids),
+                mask: of(&self.mask),
+                types: of(&self.types),
+                lengths: vec![length],
+                columns: length,
+            }
+        })
+    }
+
     /// Token ids, `[rows, columns]`, row-major.
     pub fn ids(&self) -> &[i32] {
         &self.ids
@@ -167,8 +182,16 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_comes_apart_into_its_texts() {
+        let texts = [&[7, 8, 9][..], &[5][..]];
+        let singles: Vec<TokenBatch> = TokenBatch::new(texts).singles().collect();
+        assert_eq!(singles, texts.map(|text| TokenBatch::new([text])));
+    }
+
+    #[test]
     fn no_texts_make_an_empty_batch() {
         let batch = TokenBatch::new([]);
         assert_eq!((batch.rows(), batch.columns()), (0, 0));
+        assert_eq!(batch.singles().count(), 0);
     }
 }

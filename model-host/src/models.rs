@@ -256,10 +256,9 @@ fn served_intents<'a>(serving: &'a Serving, name: &ModelId) -> Result<&'a ModelR
 /// The catalogue's error for a change that was not made.
 fn refused(error: &LoadError) -> Error {
     let reason = match error.bundle() {
+        None if error.has_no_eight_bits() => Reason::FieldInvalid,
         Some(BundleError::NotFound { .. } | BundleError::NoProduction { .. }) => Reason::ModelNotFound,
-        Some(BundleError::WrongKind { .. } | BundleError::InvalidId(_) | BundleError::NoInt8(_)) => {
-            Reason::FieldInvalid
-        }
+        Some(BundleError::WrongKind { .. } | BundleError::InvalidId(_)) => Reason::FieldInvalid,
         Some(BundleError::Io { .. }) => Reason::StorageFailed,
         _ => Reason::ModelDamaged,
     };

@@ -12,6 +12,8 @@ mod read;
 use prost::Message;
 use safetensors::SafeTensors;
 
+use bert::Weights;
+
 pub use bert::BertConfig;
 pub use read::{BertWeights, ReadError, Weight, read_bert};
 
@@ -51,6 +53,17 @@ pub enum OnnxError {
     },
 }
 
+/// Why a graph has no eight-bit twin.
+#[derive(Debug, thiserror::Error)]
+pub enum EightBitsError {
+    /// Its weights cannot be found.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Its weights do not fit each other.
+    #[error(transparent)]
+    Write(#[from] OnnxError),
+}
+
 /// Writes the ONNX file of a BERT-family encoder.
 ///
 /// `weights` is a safetensors file with the names that Hugging Face's `BertModel`
@@ -66,6 +79,16 @@ pub fn write_bert(weights: &[u8], config: &[u8]) -> Result<Vec<u8>, OnnxError> {
 /// attention stay in 32-bit floats.
 pub fn write_bert_in(precision: Precision, weights: &[u8], config: &[u8]) -> Result<Vec<u8>, OnnxError> {
     let config = BertConfig::from_json(config)?;
-    let tensors = SafeTensors::deserialize(weights)?;
-    Ok(bert::model(&tensors, &config, precision)?.encode_to_vec())
+    let weights = Weights::published(SafeTensors::deserialize(weights)?);
+    Ok(bert::model(weights, &config, precision)?.encode_to_vec())
+}
+
+/// The eight-bit twin of a graph in 32-bit floats that [`write_bert`] made, byte for byte what [`write_bert_in`] makes of
+/// the weights that it was written from.
+///
+/// # Errors
+/// When the graph was not written here, or is in eight bits already.
+pub fn eight_bits(graph: &[u8]) -> Result<Vec<u8>, EightBitsError> {
+    let BertWeights { config, tensors } = read_bert(graph)?;
+    Ok(bert::model(Weights::Graph(&tensors), &config, Precision::Int8)?.encode_to_vec())
 }

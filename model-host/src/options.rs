@@ -43,6 +43,10 @@ pub struct Options {
     /// The numbers in which encoders of vectors compute. Eight-bit weights change vectors,
     /// and with them what a search finds.
     pub precision: PrecisionChoice,
+    /// The numbers in which encoders of vectors compute queries, where passages are computed in 32-bit floats. In eight
+    /// bits a query costs less, and stored vectors stay as they are. `auto` takes eight where the encoder has or can be
+    /// given such weights, and its vectors of a few queries hardly change.
+    pub query_precision: PrecisionChoice,
     /// The numbers in which intent models with an encoder of their own compute.
     pub intents_precision: PrecisionChoice,
     /// The most models in memory at the same time.
@@ -79,6 +83,8 @@ pub struct ModelOptions {
     pub versions: Vec<String>,
     /// The numbers in which it computes.
     pub precision: Option<PrecisionChoice>,
+    /// The numbers in which it computes queries, if it makes vectors.
+    pub query_precision: Option<PrecisionChoice>,
     /// The most tokens of one batch, padding included.
     pub batch_tokens: Option<usize>,
     /// Texts that may wait in the query lane before callers are turned away.
@@ -121,6 +127,7 @@ impl Default for Options {
             reranker: String::new(),
             models: BTreeMap::new(),
             precision: PrecisionChoice::Fp32,
+            query_precision: PrecisionChoice::Auto,
             intents_precision: PrecisionChoice::Auto,
             max_loaded_models: 16,
             engine_workers: 0,

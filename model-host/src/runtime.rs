@@ -22,6 +22,8 @@ const TOKENIZE_INLINE_BYTES: usize = 2048;
 pub struct EncoderRuntime {
     encoder: Arc<Encoder>,
     queue: ModelQueue,
+    /// The same encoder in the precision of queries, where that is another, with a place of its own.
+    queries: Option<(Arc<Encoder>, ModelQueue)>,
 }
 
 /// A cross-encoder and its place before the engine's threads.
@@ -95,12 +97,24 @@ impl EncoderRuntime {
     /// Gives a loaded encoder its place.
     pub fn start(encoder: Arc<Encoder>, batcher: &Arc<Batcher>, limits: Limits) -> Self {
         let queue = batcher.register(encoder.clone(), limits);
-        Self { encoder, queue }
+        Self { encoder, queue, queries: None }
     }
 
-    /// The encoder.
+    /// Has queries encoded by `encoder`, which is this one in another precision.
+    pub fn with_queries(mut self, encoder: Arc<Encoder>, limits: Limits) -> Self {
+        let queue = self.queue.twin(encoder.clone(), limits);
+        self.queries = Some((encoder, queue));
+        self
+    }
+
+    /// The encoder of passages, and of queries unless they have one in another precision.
     pub fn encoder(&self) -> &Encoder {
         &self.encoder
+    }
+
+    /// The encoder of queries.
+    pub fn query_encoder(&self) -> &Encoder {
+        self.queries.as_ref().map_or(&self.encoder, |(encoder, _)| encoder)
     }
 
     /// Name and version of the encoder.
@@ -115,7 +129,7 @@ impl EncoderRuntime {
 
     /// How many texts wait for it.
     pub fn waiting(&self) -> usize {
-        self.queue.waiting()
+        self.queue.waiting() + self.queries.as_ref().map_or(0, |(_, queue)| queue.waiting())
     }
 
     /// Embeds the texts of one request. `parent` gets the spans of the steps.
@@ -147,7 +161,11 @@ impl EncoderRuntime {
         };
         let encode = move |text: &str| encoder.tokenizer().encode(&encoder.prepared(text, role));
         let tokens = tokenized(texts, call.parent, encode).await?;
-        run(&self.queue, tokens, call).await
+        let queue = match (&self.queries, call.lane) {
+            (Some((_, queue)), Lane::Query) => queue,
+            _ => &self.queue,
+        };
+        run(queue, tokens, call).await
     }
 }
 

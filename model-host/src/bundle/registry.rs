@@ -233,17 +233,15 @@ impl Bundle {
     }
 
     /// The precision in which the bundle's encoder runs when `choice` is asked for.
-    pub fn precision(&self, choice: PrecisionChoice) -> Result<Precision, BundleError> {
-        let has_int8 = self.has(INT8_GRAPH_FILE);
+    pub fn precision(&self, choice: PrecisionChoice) -> Precision {
         let recommended = match &self.manifest.model {
             ModelSpec::Intent(spec) => spec.precision.as_ref().is_some_and(|report| report.recommends_int8()),
             ModelSpec::Encoder(_) | ModelSpec::CrossEncoder(_) | ModelSpec::Projection(_) => false,
         };
         match choice {
-            PrecisionChoice::Int8 if has_int8 => Ok(Precision::Int8),
-            PrecisionChoice::Int8 => Err(BundleError::NoInt8(self.model_ref())),
-            PrecisionChoice::Auto if has_int8 && recommended => Ok(Precision::Int8),
-            PrecisionChoice::Auto | PrecisionChoice::Fp32 => Ok(Precision::Fp32),
+            PrecisionChoice::Int8 => Precision::Int8,
+            PrecisionChoice::Auto if recommended && self.has(INT8_GRAPH_FILE) => Precision::Int8,
+            PrecisionChoice::Auto | PrecisionChoice::Fp32 => Precision::Fp32,
         }
     }
 

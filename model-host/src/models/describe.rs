@@ -3,9 +3,7 @@
 use super::load::{IntentRuntime, Loaded};
 use super::{Models, Serving, ShadowReport};
 use crate::batcher::Counters;
-use crate::bundle::{
-    Bundle, BundleError, BundleSummary, GRAPH_FILE, HEAD_FILE, INT8_GRAPH_FILE, PROJECTION_FILE, Precision,
-};
+use crate::bundle::{Bundle, BundleError, BundleSummary, GRAPH_FILE, HEAD_FILE, PROJECTION_FILE, Precision};
 use crate::runtime::EncoderRuntime;
 
 /// One version of a model on the disk.
@@ -60,7 +58,7 @@ fn describe(serving: &Serving, summary: BundleSummary) -> Description {
 
 fn activity(loaded: &Loaded, bundle: Option<&Bundle>) -> Activity {
     match loaded {
-        Loaded::Encoder(encoder) => of_encoder(encoder, bundle),
+        Loaded::Encoder(encoder) => of_encoder(encoder),
         Loaded::Intent(intent) => of_intent(intent, bundle),
         Loaded::Projection(_) => {
             Activity { memory_bytes: weights(bundle, PROJECTION_FILE), precision: "fp32", ..Activity::default() }
@@ -69,20 +67,21 @@ fn activity(loaded: &Loaded, bundle: Option<&Bundle>) -> Activity {
     }
 }
 
-fn of_encoder(encoder: &EncoderRuntime, bundle: Option<&Bundle>) -> Activity {
-    let precision = encoder.encoder().precision();
-    let graph = match precision {
-        Precision::Fp32 => GRAPH_FILE,
-        Precision::Int8 => INT8_GRAPH_FILE,
+fn of_encoder(encoder: &EncoderRuntime) -> Activity {
+    let (passages, queries) = (encoder.encoder(), encoder.query_encoder());
+    let twin_bytes = if std::ptr::eq(passages, queries) { 0 } else { queries.weights_bytes() };
+    let precision = match (passages.precision(), queries.precision()) {
+        (Precision::Fp32, Precision::Int8) => "fp32, queries int8",
+        (precision, _) => precision.name(),
     };
-    counted(encoder.counters(), encoder.waiting(), weights(bundle, graph), precision.name())
+    counted(encoder.counters(), encoder.waiting(), passages.weights_bytes() + twin_bytes, precision)
 }
 
 /// An intent model that reads another bundle's vectors has only its head to itself.
 fn of_intent(intent: &IntentRuntime, bundle: Option<&Bundle>) -> Activity {
     let head_bytes = weights(bundle, HEAD_FILE);
     if intent.encoder.model() == intent.model.model() {
-        let encoder = of_encoder(&intent.encoder, bundle);
+        let encoder = of_encoder(&intent.encoder);
         return Activity { memory_bytes: encoder.memory_bytes + head_bytes, ..encoder };
     }
     Activity { memory_bytes: head_bytes, precision: "fp32", ..Activity::default() }

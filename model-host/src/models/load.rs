@@ -9,7 +9,7 @@ use super::serving::{Roles, Serving};
 use super::shadow::Shadow;
 use crate::batch::Limits;
 use crate::batcher::{BatchModel, Batcher};
-use crate::bundle::{BundleError, ModelId, ModelRef, ModelSpec, PrecisionChoice, Registry};
+use crate::bundle::{Bundle, BundleError, ModelId, ModelRef, ModelSpec, Precision, PrecisionChoice, Registry};
 use crate::cross_encoder::{CrossEncoder, CrossEncoderError};
 use crate::encoder::{Encoder, EncoderError};
 use crate::engine::{EngineError, Threads, TokenBatch};
@@ -17,11 +17,26 @@ use crate::intent::{IntentError, IntentModel};
 use crate::options::{ModelOptions, Options};
 use crate::projection::{Projection, ProjectionLoadError};
 use crate::runtime::{CrossEncoderRuntime, EncoderRuntime};
-use crate::tokenize::{TokenizeError, Tokenizer};
+use crate::tokenize::TokenizeError;
 
 /// The lengths that a model runs before it serves, in words. Engines set up memory and
 /// kernels for a size when they first meet it.
 const WARM_UP_WORDS: [usize; 3] = [4, 24, 120];
+
+/// The least cosine between a query's vectors in eight and in 32 bits at which eight are taken unasked.
+const LEAST_QUERY_COSINE: f32 = 0.95;
+
+/// What that cosine is measured on: queries of several lengths and kinds.
+const PROBES: [&str; 8] = [
+    "reset password",
+    "ERR_CONN_RESET v1.2.3",
+    "How do I rotate the certificates of a running cluster?",
+    "what is the difference between a snapshot and an append-only file",
+    "thanks, that is all",
+    "kubectl get pods shows CrashLoopBackOff after the upgrade to 1.31, and the logs are empty",
+    "Which proteins are involved in the repair of damaged DNA in yeast?",
+    "translate the second paragraph into French, and keep the names as they are in the original text, please",
+];
 
 /// A model in memory.
 #[derive(Clone)]
@@ -77,6 +92,11 @@ pub(super) enum WarmUpError {
 }
 
 impl LoadError {
+    /// Whether eight bits were asked for that there are not.
+    pub(super) fn has_no_eight_bits(&self) -> bool {
+        matches!(self, Self::Encoder(EncoderError::EightBits { .. }))
+    }
+
     /// The bundle's fault, if it is one.
     pub(super) fn bundle(&self) -> Option<&BundleError> {
         match self {
@@ -102,6 +122,7 @@ pub(super) struct Loader {
     limits: Limits,
     precision: PrecisionChoice,
     intents_precision: PrecisionChoice,
+    query_precision: PrecisionChoice,
     models: BTreeMap<String, ModelOptions>,
 }
 
@@ -113,6 +134,7 @@ impl Loader {
             limits: options.limits(),
             precision: options.precision,
             intents_precision: options.intents_precision,
+            query_precision: options.query_precision,
             models: options.models.clone(),
         }
     }
@@ -195,10 +217,38 @@ impl Loader {
     fn encoder(&self, model: &ModelRef, usual: PrecisionChoice) -> Result<Arc<EncoderRuntime>, LoadError> {
         let own = self.models.get(model.name.as_str()).and_then(|model| model.precision);
         let bundle = self.registry.open(model)?;
-        let encoder = Arc::new(Encoder::load_with(&bundle, own.unwrap_or(usual), 1)?);
-        let tokenizer: &Tokenizer = encoder.tokenizer();
-        warm_up(model, &*encoder, |text| tokenizer.encode(text))?;
-        Ok(Arc::new(EncoderRuntime::start(encoder, &self.batcher, self.limits(&model.name))))
+        let encoder = warmed(model, Encoder::load_with(&bundle, own.unwrap_or(usual), 1)?)?;
+        let limits = self.limits(&model.name);
+        let queries = self.query_encoder(&bundle, &encoder)?;
+        let runtime = EncoderRuntime::start(encoder, &self.batcher, limits);
+        Ok(Arc::new(match queries {
+            Some(queries) => runtime.with_queries(queries, limits),
+            None => runtime,
+        }))
+    }
+
+    /// What encodes queries, where that is not what encodes passages.
+    fn query_encoder(&self, bundle: &Bundle, passages: &Encoder) -> Result<Option<Arc<Encoder>>, LoadError> {
+        let model = passages.model();
+        let own = self.models.get(model.name.as_str()).and_then(|model| model.query_precision);
+        let choice = own.unwrap_or(self.query_precision);
+        let makes_vectors = matches!(bundle.manifest().model, ModelSpec::Encoder(_));
+        if !makes_vectors || passages.precision() == Precision::Int8 || choice == PrecisionChoice::Fp32 {
+            return Ok(None);
+        }
+        let queries = match Encoder::load_with(bundle, PrecisionChoice::Int8, 1) {
+            Err(EncoderError::EightBits { .. }) if choice == PrecisionChoice::Auto => return Ok(None),
+            queries => queries?,
+        };
+        if choice == PrecisionChoice::Auto {
+            let cosine = queries.lowest_cosine(passages, &PROBES)?;
+
+            if cosine < LEAST_QUERY_COSINE {
+                tracing::info!(%model, cosine, "queries stay in 32 bits: eight would move them too far");
+                return Ok(None);
+            }
+        }
+        Ok(Some(warmed(model, queries)?))
     }
 
     fn intent(&self, model: &ModelRef, present: &Serving) -> Result<Vec<(ModelRef, Loaded)>, LoadError> {
@@ -228,6 +278,12 @@ impl Loader {
     fn limits(&self, name: &ModelId) -> Limits {
         self.models.get(name.as_str()).map_or(self.limits, |model| model.limits(self.limits))
     }
+}
+
+/// An encoder that has run once at each length.
+fn warmed(model: &ModelRef, encoder: Encoder) -> Result<Arc<Encoder>, LoadError> {
+    warm_up(model, &encoder, |text| encoder.tokenizer().encode(text))?;
+    Ok(Arc::new(encoder))
 }
 
 /// Runs a model on texts of several lengths.

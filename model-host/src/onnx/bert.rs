@@ -4,6 +4,9 @@
 //! product followed by a vector bias, a product scaled by a constant, an addition that
 //! feeds a softmax over the last axis, and transposes that feed products.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
@@ -11,6 +14,7 @@ use super::OnnxError;
 use super::graph::{Attribute, Dimension, GraphBuilder, Value};
 use super::proto::ModelProto;
 use super::quantise::{Quantised, quantise};
+use super::read::Weight;
 use crate::bundle::Precision;
 
 /// What a masked position adds to its attention score: low enough that its weight is
@@ -76,12 +80,8 @@ impl BertConfig {
 }
 
 /// Builds the whole model. In eight bits, the linear layers are; everything else stays as it is.
-pub(super) fn model(
-    tensors: &SafeTensors<'_>,
-    config: &BertConfig,
-    precision: Precision,
-) -> Result<ModelProto, OnnxError> {
-    let mut writer = Writer { weights: Weights::new(tensors), config, precision, graph: GraphBuilder::default() };
+pub(super) fn model(weights: Weights<'_>, config: &BertConfig, precision: Precision) -> Result<ModelProto, OnnxError> {
+    let mut writer = Writer { weights, config, precision, graph: GraphBuilder::default() };
     let sequence = || [Dimension::Named("batch"), Dimension::Named("sequence")];
     let ids = writer.graph.input("input_ids", &sequence());
     let mask = writer.graph.input("attention_mask", &sequence());
@@ -97,32 +97,43 @@ pub(super) fn model(
 }
 
 /// Reads weights by name, and checks their shapes.
-struct Weights<'a> {
-    tensors: &'a SafeTensors<'a>,
-    prefix: &'static str,
+pub(super) enum Weights<'a> {
+    /// Those of a published file, whose names may have a prefix.
+    Published { tensors: SafeTensors<'a>, prefix: &'static str },
+    /// Those that were read back out of a graph.
+    Graph(&'a BTreeMap<String, Weight>),
 }
 
 impl<'a> Weights<'a> {
-    fn new(tensors: &'a SafeTensors<'a>) -> Self {
+    pub(super) fn published(tensors: SafeTensors<'a>) -> Self {
         let prefixed = tensors.names().iter().any(|name| name.starts_with("bert.embeddings."));
-        Self { tensors, prefix: if prefixed { "bert." } else { "" } }
+        Self::Published { tensors, prefix: if prefixed { "bert." } else { "" } }
     }
 
-    fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, OnnxError> {
-        let name = format!("{}{name}", self.prefix);
-        let Ok(tensor) = self.tensors.tensor(&name) else {
-            return Err(OnnxError::MissingTensor(name));
-        };
-        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
-            return Err(OnnxError::WrongTensor {
-                name,
-                expected: format!("F32 {shape:?}"),
-                found: format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
-            });
+    fn read(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>, OnnxError> {
+        match self {
+            Self::Published { tensors, prefix } => {
+                let name = format!("{prefix}{name}");
+                let tensor = tensors.tensor(&name).map_err(|_| OnnxError::MissingTensor(name.clone()))?;
+                if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+                    return Err(wrong_tensor(name, shape, format!("{:?} {:?}", tensor.dtype(), tensor.shape())));
+                }
+                let (elements, _) = tensor.data().as_chunks::<4>();
+                Ok(elements.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+            }
+            Self::Graph(tensors) => {
+                let weight = tensors.get(name).ok_or_else(|| OnnxError::MissingTensor(name.to_owned()))?;
+                if weight.shape != shape {
+                    return Err(wrong_tensor(name.to_owned(), shape, format!("F32 {:?}", weight.shape)));
+                }
+                Ok(Cow::Borrowed(&weight.data))
+            }
         }
-        let (elements, _) = tensor.data().as_chunks::<4>();
-        Ok(elements.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
     }
+}
+
+fn wrong_tensor(name: String, shape: &[usize], found: String) -> OnnxError {
+    OnnxError::WrongTensor { name, expected: format!("F32 {shape:?}"), found }
 }
 
 /// The two constant shapes between which attention goes back and forth.
@@ -197,10 +208,10 @@ impl Writer<'_> {
     fn position_table(&mut self) -> Result<Value, OnnxError> {
         let (length, width) = (self.config.max_position_embeddings, self.config.hidden_size);
         let segments = self.config.type_vocab_size;
-        let mut positions = self.weights.read("embeddings.position_embeddings.weight", &[length, width])?;
+        let mut positions = self.weights.read("embeddings.position_embeddings.weight", &[length, width])?.into_owned();
         let segments = self.weights.read("embeddings.token_type_embeddings.weight", &[segments, width])?;
         for row in positions.chunks_exact_mut(width) {
-            for (position, segment) in row.iter_mut().zip(&segments) {
+            for (position, segment) in row.iter_mut().zip(segments.iter()) {
                 *position += segment;
             }
         }

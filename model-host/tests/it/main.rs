@@ -5,6 +5,7 @@
 
 mod batching;
 mod bundles;
+mod eight_bits;
 mod few_shot;
 mod fine_tuned;
 mod format1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tonic::{Code, Status};
 use trivium_model_host::ModelOptions;
-use trivium_model_host::bundle::{GRAPH_FILE, ModelRef, Pooling, Prefixes, TOKENIZER_FILE};
+use trivium_model_host::bundle::{GRAPH_FILE, ModelRef, Pooling, PrecisionChoice, Prefixes, TOKENIZER_FILE};
 use trivium_model_host::encoder::Encoder;
 use trivium_model_host::import::{Import, ImportKind, import};
 use trivium_model_host::tokenize::Tokenizer;
@@ -130,6 +130,7 @@ async fn any_encoder_embeds_with_its_own_pooling_and_prefixes() {
     let expected = other.embed_all(&["the moon"], |_| ()).unwrap().remove(0);
     let mut host = Host::start_with(models, |options| {
         options.models = BTreeMap::from([("other".to_owned(), ModelOptions::default())]);
+        options.query_precision = PrecisionChoice::Fp32;
     })
     .await;
     let mut embed = async |text: &str, priority: proto::EmbedPriority| {
