@@ -175,9 +175,8 @@ impl Encoder {
             }
             let members = &order[done..done + count];
             let batch = TokenBatch::new(members.iter().map(|&index| &tokens[index].ids[..]));
-            let pooled = self.in_passes(&batch, |batch, _| {
-                Ok(pool(&self.engine.forward(batch)?, batch.lengths(), &self.spec))
-            });
+            let pooled =
+                self.in_passes(&batch, |batch, _| Ok(pool(&self.engine.forward(batch)?, batch.lengths(), &self.spec)));
             let pooled = pooled.map_err(|source| engine_error(&self.model, source))?;
             for (&index, vector) in members.iter().zip(pooled) {
                 vectors[index] = vector;
