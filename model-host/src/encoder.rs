@@ -37,7 +37,7 @@ pub enum EncoderError {
         /// The bundle.
         model: ModelRef,
         /// The cause.
-        source: EightBitsError,
+        source: Box<EightBitsError>,
     },
     /// The graph cannot be loaded or run.
     #[error("{model}: {source}")]
@@ -90,7 +90,7 @@ impl Encoder {
         let graph = match precision {
             Precision::Int8 if bundle.has(INT8_GRAPH_FILE) => bundle.read(INT8_GRAPH_FILE)?,
             Precision::Int8 => onnx::eight_bits(&bundle.read(GRAPH_FILE)?)
-                .map_err(|source| EncoderError::EightBits { model: bundle.model_ref(), source })?,
+                .map_err(|source| EncoderError::EightBits { model: bundle.model_ref(), source: Box::new(source) })?,
             Precision::Fp32 => bundle.read(GRAPH_FILE)?,
         };
         let parts = EncoderParts { model: bundle.model_ref(), spec, precision, graph };

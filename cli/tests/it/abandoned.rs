@@ -106,5 +106,5 @@ async fn first_passages(mut router: RouterServiceClient<GrpcChannel>, call: usiz
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

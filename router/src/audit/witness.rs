@@ -64,11 +64,8 @@ impl Witness {
 
 /// The second stage as a replay asks for it.
 fn took_effect(second: &RerankReport) -> Option<Rerank> {
-    second.left_out_reason.is_empty().then(|| Rerank {
-        method: second.method,
-        depth: Some(second.candidates),
-        weight: Some(second.weight),
-    })
+    let asked = Rerank { method: second.method, depth: Some(second.candidates), weight: Some(second.weight) };
+    second.left_out_reason.is_empty().then_some(asked)
 }
 
 /// What a replay takes from the record of the run that it repeats.

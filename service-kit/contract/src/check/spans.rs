@@ -34,7 +34,7 @@ pub(super) fn identify<'a>(contract: &'a Contract, span: &SeenSpan) -> Option<&'
     let is_it = |listed: &Span| {
         listed.services.contains(&span.service)
             && listed.kind.split(" or ").any(|kind| kind == span.kind)
-            && names(listed, span).iter().any(|name| *name == span.name)
+            && names(listed, span).contains(&span.name)
     };
     contract.spans.iter().find(|(_, listed)| is_it(listed)).map(|(id, _)| id.as_str())
 }
