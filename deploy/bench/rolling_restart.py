@@ -1,8 +1,9 @@
 """Replaces every replica of every service by SIGTERM while clients ask, and counts what fails.
 
-    rolling_restart.py --trivium BINARY --models DIR [--clients 32] [--rounds 1] [--pause 3] [--json FILE]
+    rolling_restart.py --trivium BINARY --models DIR [--replace router retriever model-host] [--clients 32]
+        [--rounds 1] [--pause 3] [--json FILE]
 
-Two routers, two retrievers and two model hosts run as processes on this machine. The retrievers hold the same documents,
+Two of each service that is to be replaced, and one of each other, run as processes on this machine. The retrievers hold the same documents,
 each in a folder of its own, and nobody writes while replicas are replaced: that is what two of them can mean (see
 docs/guides/kubernetes.md). One replica after another gets SIGTERM, drains, ends, and is started again at its address.
 Half of the clients make unary calls, half read streams to their end, all with gRPC's own balancing over both routers.
@@ -55,6 +56,9 @@ def free_address():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+SERVICES = ("model-host", "retriever", "router")
 
 
 class Replica:
@@ -169,13 +173,16 @@ class CutOff(grpc.RpcError):
 
 
 def replicas(options, folder):
-    """Two of each service, none of them started, with a configuration that names all of the others."""
+    """Two of each service that is replaced, none of them started, with a configuration that names all of the others."""
     config = folder / "trivium.toml"
     made = {
-        service: [Replica(options.trivium, service, number, folder, config) for number in range(2)]
-        for service in ("model-host", "retriever", "router")
+        service: [
+            Replica(options.trivium, service, number, folder, config)
+            for number in range(2 if service in options.replace else 1)
+        ]
+        for service in SERVICES
     }
-    model_hosts, retrievers = (",".join(one.address for one in made[name]) for name in ("model-host", "retriever"))
+    model_hosts, retrievers = endpoint(made["model-host"]), endpoint(made["retriever"])
     config.write_text(
         f'[model_host]\nmodels_dir = "{options.models}"\n'
         f'[retriever.model_host]\nendpoint = "{model_hosts}"\n'
@@ -187,6 +194,11 @@ def replicas(options, folder):
     return made
 
 
+def endpoint(replicas):
+    """What a client is configured with: a list, or the only one."""
+    return ",".join(one.address for one in replicas) if len(replicas) > 1 else f"http://{replicas[0].address}"
+
+
 def ingest(binary, retriever):
     """The same documents into one retriever."""
     command = [binary, "ingest", "--endpoint", f"http://{retriever.address}", str(DOCUMENTS)]
@@ -196,7 +208,7 @@ def ingest(binary, retriever):
 def replace_all(made, clients, pause):
     """Replaces one replica after another. Gives a row for each."""
     rows = []
-    for replica in [one for service in made.values() for one in service]:
+    for replica in [one for service in made.values() if len(service) > 1 for one in service]:
         before = clients.done()
         drained_s = replica.stop()
         time.sleep(pause)
@@ -212,6 +224,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trivium", required=True, type=Path)
     parser.add_argument("--models", required=True, type=Path)
+    parser.add_argument("--replace", nargs="+", choices=SERVICES, default=SERVICES)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--pause", type=float, default=3)
@@ -233,7 +246,11 @@ def main():
                 rows += replace_all(made, clients, options.pause)
         cut = [one.name for one in everyone if one.was_cut()]
     report = {
-        **clients.counts, "failed": len(clients.failures), "degraded": dict(clients.degraded), "cut": cut, "replaced": rows
+        **clients.counts,
+        "failed": len(clients.failures),
+        "degraded": dict(clients.degraded),
+        "cut": cut,
+        "replaced": rows,
     }
     print(json.dumps({**report, "failures": Counter(clients.failures).most_common(10)}, indent=1))
     if options.json:
