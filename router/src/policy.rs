@@ -13,6 +13,7 @@ mod file;
 mod fusion;
 mod guard;
 mod position;
+mod rerank;
 mod rules;
 mod step;
 
@@ -25,6 +26,7 @@ pub use decide::{Conditions, ForcedRoad, Open, Opening, Overrides, Plan, PlanRea
 pub use fusion::{FusionChoice, LegWeights};
 pub use guard::GuardCheck;
 pub use position::Position;
+pub use rerank::{RerankChoice, RerankMethod};
 pub use rules::RuleInWords;
 pub use step::{Direct, Legs, Retrieval, Search, Step};
 
@@ -86,7 +88,7 @@ impl Policy {
     /// Reads a policy from the text of a `routes.toml`.
     ///
     /// `collections` are searched where the text names none. A rule that leaves
-    /// `collections`, `k`, `fusion` or `generator` out has those of `[default]`.
+    /// `collections`, `k`, `fusion`, `rerank` or `generator` out has those of `[default]`.
     ///
     /// # Errors
     /// The first thing that is wrong, with its line and column.

@@ -9,12 +9,14 @@ use trivium_proto::{
     },
 };
 use trivium_ranking::fusion::{Fusion, Normalisation, RankConstant};
+use trivium_ranking::second_stage::SecondStageWeight;
 use trivium_service_kit::{Error, Reason, validate};
 
 use crate::{
     audit::Past,
     policy::{
-        Conditions, ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, is_collection_name,
+        Conditions, ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, RerankChoice,
+        RerankMethod, is_collection_name,
     },
 };
 
@@ -244,6 +246,19 @@ pub(crate) fn fusion_method(method: &Method) -> Result<Fusion, Error> {
             Ok(Fusion::Convex { normalisation })
         }
     }
+}
+
+/// Writes a choice of the second stage for the wire; `None` leaves everything to the retriever.
+pub(crate) fn rerank_to_wire(choice: &RerankChoice) -> Option<search::Rerank> {
+    let method = match choice.method {
+        None => search::RerankMethod::Unspecified,
+        Some(RerankMethod::None) => search::RerankMethod::None,
+        Some(RerankMethod::LateInteraction) => search::RerankMethod::LateInteraction,
+        Some(RerankMethod::CrossEncoder) => search::RerankMethod::CrossEncoder,
+    };
+    let weight = choice.weight.map(SecondStageWeight::get);
+    let rerank = search::Rerank { method: method.into(), depth: choice.depth, weight };
+    (*choice != RerankChoice::default()).then_some(rerank)
 }
 
 /// Writes a choice of fusion for the wire; `None` leaves everything to the retriever.

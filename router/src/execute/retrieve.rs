@@ -15,7 +15,7 @@ use super::{HopKind, Run, budget, merge, ms_since};
 use crate::{
     degrade::{Rung, is_outage},
     policy::{Legs, Retrieval, Search},
-    request::fusion_to_wire,
+    request::{fusion_to_wire, rerank_to_wire},
 };
 
 /// What one collection gave.
@@ -192,7 +192,8 @@ impl Run {
         let wanted = &self.query.state;
         let min_version = wanted.min_versions.get(collection).copied().unwrap_or_default();
         let fusion = fusion_to_wire(&search.fusion);
-        How { as_of: wanted.as_of.clone(), min_version, fusion, rerank: self.query.rerank }
+        let rerank = self.query.rerank.or_else(|| rerank_to_wire(&search.rerank));
+        How { as_of: wanted.as_of.clone(), min_version, fusion, rerank }
     }
 }
 

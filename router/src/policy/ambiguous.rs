@@ -7,7 +7,7 @@
 use trivium_proto::model::v1::Intent;
 
 use super::{
-    FusionChoice, Legs, Overrides, Policy, Retrieval, Step, evidence,
+    FusionChoice, Legs, Overrides, Policy, RerankChoice, Retrieval, Step, evidence,
     step::{Action, Place, Settings},
 };
 
@@ -53,6 +53,7 @@ pub(super) struct Changes {
     pub places: Option<Vec<Place>>,
     pub k: Option<u32>,
     pub fusion: Option<FusionChoice>,
+    pub rerank: Option<RerankChoice>,
     pub generator: Option<String>,
     pub prompt: Option<String>,
 }
@@ -145,6 +146,7 @@ impl Changes {
         }
         settings.k = self.k.unwrap_or(settings.k);
         settings.fusion = self.fusion.unwrap_or(settings.fusion);
+        settings.rerank = self.rerank.unwrap_or(settings.rerank);
         settings.generator = self.generator.clone().or_else(|| settings.generator.take());
         settings.prompt = self.prompt.clone().or_else(|| settings.prompt.take());
     }

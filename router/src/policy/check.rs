@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::{
     Ambiguous, DEFAULT_K, DEFAULT_MARGIN, DEFAULT_THRESHOLD, Direct, FusionChoice, Legs, Mapped, Policy, PolicyError,
-    Position, Rule,
+    Position, RerankChoice, Rule,
     ambiguous::{Changes, Resolution},
     digest,
     file::{self, AmbiguousHead, File, Head, RoadName, Section},
@@ -45,6 +45,7 @@ pub(super) fn policy(text: &str, collections: &[String]) -> Result<Policy, Polic
         collections: collections.iter().map(whole).collect(),
         k: DEFAULT_K,
         fusion: FusionChoice::default(),
+        rerank: RerankChoice::default(),
         generator: None,
         prompt: None,
     };
@@ -196,6 +197,7 @@ impl Checker<'_> {
             ("k", section.k.as_ref().map(Spanned::span), searches),
             ("filter", section.filter.as_ref().map(Spanned::span), searches),
             ("fusion", section.fusion.as_ref().map(Spanned::span), road == RoadName::Hybrid),
+            ("rerank", section.rerank.as_ref().map(Spanned::span), searches),
             ("generator", section.generator.as_ref().map(Spanned::span), generates),
             ("prompt", section.prompt.as_ref().map(Spanned::span), generates),
         ];
@@ -216,6 +218,7 @@ mod tests {
     use trivium_ranking::fusion::{Fusion, RankConstant};
 
     use super::*;
+    use crate::policy::RerankMethod;
 
     fn parse(text: &str) -> Result<Policy, PolicyError> {
         policy(text, &["docs".to_owned()])
@@ -261,6 +264,11 @@ mod tests {
             ),
             ("version = 1\n[default]\nfusion = { method = \"rrf\", normalisation = \"max\" }", (3, 44), "belongs to"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = -1, semantic = 1 } }", (3, 22), "at least 0"),
+            ("version = 1\n[default]\nrerank = { method = \"colbert\" }", (3, 21), "late_interaction"),
+            ("version = 1\n[default]\nrerank = { depth = 0 }", (3, 20), "2 to 200"),
+            ("version = 1\n[default]\nrerank = { depth = 1000000 }", (3, 20), "2 to 200"),
+            ("version = 1\n[default]\nrerank = { weight = 1.5 }", (3, 21), "0 to 1"),
+            ("version = 1\n[intents.a]\nroute = \"direct\"\nrerank = { depth = 9 }", (4, 10), "no effect"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = 0, semantic = 0 } }", (3, 22), "above 0"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = 1 } }", (3, 22), "semantic"),
             ("version = 1\n[default]\nfilter = \" \"", (3, 10), "`filter` is empty"),
@@ -294,6 +302,14 @@ mod tests {
         assert!(matches!(policy.default, Action::Retrieve(Legs::Hybrid, _)));
         assert_eq!((policy.threshold, policy.settings.k), (DEFAULT_THRESHOLD, DEFAULT_K));
         assert_eq!(policy.collections(), ["docs"]);
+    }
+
+    #[test]
+    fn a_second_stage_is_read_whole_and_a_rule_without_one_has_the_defaults() {
+        let text = "version = 1\n[default]\nrerank = { method = \"cross_encoder\", depth = 9, weight = 0.5 }";
+        let rerank = parse(text).expect("right").settings.rerank;
+        assert_eq!((rerank.method, rerank.depth), (Some(RerankMethod::CrossEncoder), Some(9)));
+        assert_eq!(rerank.weight.map(|weight| weight.get()), Some(0.5));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::RetrieverAway;
+use super::{RerankMethod, RetrieverAway};
 
 /// What is read first, so that a file of another version is called that, and
 /// not a file with unknown keys.
@@ -41,6 +41,7 @@ pub struct Section {
     pub k: Option<Spanned<i64>>,
     pub filter: Option<Spanned<String>>,
     pub fusion: Option<Spanned<FusionTable>>,
+    pub rerank: Option<Spanned<RerankTable>>,
     pub generator: Option<Spanned<String>>,
     pub prompt: Option<Spanned<String>>,
     pub reply: Option<Spanned<String>>,
@@ -64,6 +65,7 @@ macro_rules! rule_with_keys {
             pub k: Option<Spanned<i64>>,
             pub filter: Option<Spanned<String>>,
             pub fusion: Option<Spanned<FusionTable>>,
+            pub rerank: Option<Spanned<RerankTable>>,
             pub generator: Option<Spanned<String>>,
             pub prompt: Option<Spanned<String>>,
             pub reply: Option<Spanned<String>>,
@@ -77,9 +79,9 @@ macro_rules! rule_with_keys {
         impl $section {
             /// The keys of its own, and the rest as a rule.
             pub fn split(self) -> ($head, Section) {
-                let Self { $($key,)* route, collections, k, filter, fusion, generator, prompt, reply } = self;
+                let Self { $($key,)* route, collections, k, filter, fusion, rerank, generator, prompt, reply } = self;
                 let rest = Section::default();
-                let section = Section { route, collections, k, filter, fusion, generator, prompt, reply, ..rest };
+                let section = Section { route, collections, k, filter, fusion, rerank, generator, prompt, reply, ..rest };
                 ($head { $($key),* }, section)
             }
         }
@@ -127,6 +129,15 @@ pub struct FusionTable {
     pub k: Option<Spanned<f64>>,
     pub normalisation: Option<Spanned<trivium_ranking::fusion::Normalisation>>,
     pub weights: Option<Spanned<WeightsTable>>,
+}
+
+/// A second stage.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankTable {
+    pub method: Option<RerankMethod>,
+    pub depth: Option<Spanned<i64>>,
+    pub weight: Option<Spanned<f64>>,
 }
 
 /// A method of fusion, by its name in the file.

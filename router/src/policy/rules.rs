@@ -1,7 +1,7 @@
 //! A policy's rules in words, to be shown and compared.
 
 use super::{
-    FusionChoice, Policy,
+    FusionChoice, Policy, RerankChoice,
     ambiguous::{Ambiguous, Changes, Resolution},
     guard::Guard,
     step::{Action, Place, Settings},
@@ -64,6 +64,7 @@ fn retrieval(settings: &Settings) -> String {
         Some(format!("in {}", places(&settings.collections))),
         Some(format!("{} passages", settings.k)),
         fusion(&settings.fusion),
+        settings.rerank.words(),
         writer(&settings.generator, &settings.prompt),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
@@ -107,6 +108,7 @@ fn blend(changes: &Changes) -> String {
         changes.places.as_deref().map(|changed| format!("in {}", places(changed))),
         changes.k.map(|k| format!("{k} passages")),
         changes.fusion.as_ref().and_then(fusion),
+        changes.rerank.as_ref().and_then(RerankChoice::words),
         writer(&changes.generator, &changes.prompt),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")

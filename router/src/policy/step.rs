@@ -1,6 +1,6 @@
 //! What is done with a query: as a rule of the file says it, and as the plan of one query says it.
 
-use super::{FusionChoice, LegWeights, MAX_COLLECTIONS, Overrides};
+use super::{FusionChoice, LegWeights, MAX_COLLECTIONS, Overrides, RerankChoice};
 
 /// What a rule of the file does.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +44,8 @@ pub(super) struct Settings {
     pub k: u32,
     /// How the legs are fused.
     pub fusion: FusionChoice,
+    /// The second stage.
+    pub rerank: RerankChoice,
     /// The generator; `None` means the model host's own choice.
     pub generator: Option<String>,
     /// The prompt, by its name at the model host; `None` means the generator's own.
@@ -64,7 +66,7 @@ impl Settings {
     pub fn retrieval(&self, legs: Legs, wishes: &Overrides) -> Retrieval {
         let k = wishes.k.unwrap_or(self.k);
         let fusion = wishes.fusion.unwrap_or(self.fusion);
-        let search = |Place { collection, filter }| Search { collection, filter, legs, k, fusion };
+        let search = |Place { collection, filter }| Search { collection, filter, legs, k, fusion, rerank: self.rerank };
         Retrieval {
             searches: self.places(wishes).into_iter().map(search).collect(),
             k,
@@ -192,6 +194,8 @@ pub struct Search {
     pub k: u32,
     /// How the legs are fused.
     pub fusion: FusionChoice,
+    /// The second stage; the caller's goes before it.
+    pub rerank: RerankChoice,
     /// The policy's condition on the documents; `None` for none. The caller's comes on top.
     pub filter: Option<String>,
 }
@@ -254,8 +258,14 @@ mod tests {
     }
 
     fn settings(places: &[Place], k: u32) -> Settings {
-        let fusion = FusionChoice::default();
-        Settings { collections: places.to_vec(), k, fusion, generator: None, prompt: None }
+        Settings {
+            collections: places.to_vec(),
+            k,
+            fusion: FusionChoice::default(),
+            rerank: RerankChoice::default(),
+            generator: None,
+            prompt: None,
+        }
     }
 
     #[test]
@@ -295,6 +305,7 @@ mod tests {
             legs: Legs::Hybrid,
             k: 1,
             fusion: FusionChoice::default(),
+            rerank: RerankChoice::default(),
             filter: filter.map(str::to_owned),
         };
         assert_eq!(search(None).filter_with(""), "");

@@ -19,7 +19,8 @@ use trivium_proto::retriever::v1::{
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
     ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
     SearchResponse, SetBlendRequest, SetBlendResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse,
-    UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State, retriever_service_server::RetrieverService,
+    UpgradeCollectionRequest, UpgradeCollectionResponse, UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State,
+    retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -287,6 +288,13 @@ impl RetrieverService for Served {
     }
 
     async fn set_blend(&self, _: Request<SetBlendRequest>) -> Result<Response<SetBlendResponse>, Status> {
+        unused()
+    }
+
+    async fn upgrade_collection(
+        &self,
+        _: Request<UpgradeCollectionRequest>,
+    ) -> Result<Response<UpgradeCollectionResponse>, Status> {
         unused()
     }
 

@@ -1,7 +1,7 @@
 //! Which road a query takes, and what the hops below are asked for on it.
 
 use trivium_proto::{
-    retriever::v1::{Leg, fusion::Method},
+    retriever::v1::{Leg, Rerank, RerankMethod, fusion::Method},
     router::v1::{DecisionReason, QueryOptions, Road},
 };
 
@@ -73,6 +73,17 @@ async fn the_policys_fusion_is_handed_on() {
     let fusion = world.retriever.searched.lock().expect("no test panics with it")[0].fusion.expect("the policy's");
     assert!(matches!(fusion.method, Some(Method::ReciprocalRank(rrf)) if rrf.k == 30.0));
     assert_eq!(fusion.weights.map(|weights| (weights.lexical, weights.semantic)), Some((1.0, 2.0)));
+}
+
+#[tokio::test]
+async fn the_policys_second_stage_is_handed_on_and_the_callers_goes_before_it() {
+    let world = World::start(Plan::of_intent("how_to", 0.9)).await;
+    let own = Rerank { method: RerankMethod::None.into(), ..Rerank::default() };
+    world.query(QueryOptions::default()).await.expect("an answer");
+    world.query(QueryOptions { rerank: Some(own), ..QueryOptions::default() }).await.expect("an answer");
+    let searched = world.retriever.searched.lock().expect("no test panics with it");
+    let of_policy = Rerank { method: RerankMethod::CrossEncoder.into(), depth: Some(9), weight: None };
+    assert_eq!(searched.iter().map(|search| search.rerank).collect::<Vec<_>>(), [Some(of_policy), Some(own)]);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ route = "semantic"
 [intents.how_to]
 route = "hybrid"
 fusion = { method = "rrf", k = 30, weights = { lexical = 1, semantic = 2 } }
+rerank = { method = "cross_encoder", depth = 9 }
 [intents.small_talk]
 route = "reply"
 reply = "Hello!"

@@ -2,12 +2,14 @@
 
 use toml::Spanned;
 use trivium_ranking::fusion::{Fusion, RankConstant};
+use trivium_ranking::second_stage::SecondStageWeight;
 
 use super::{Checker, is_collection_name};
 use crate::policy::{
     FusionChoice, LegWeights, MAX_COLLECTIONS, MAX_FILTER_BYTES, MAX_K, PolicyError,
     ambiguous::Changes,
-    file::{FusionTable, MethodName, Section},
+    file::{FusionTable, MethodName, RerankTable, Section},
+    rerank::{MAX_RERANK_DEPTH, MIN_RERANK_DEPTH, RerankChoice},
     step::{Place, Settings},
 };
 
@@ -22,6 +24,9 @@ impl Checker<'_> {
         }
         if let Some(table) = &section.fusion {
             settings.fusion = self.fusion(table.get_ref())?;
+        }
+        if let Some(table) = &section.rerank {
+            settings.rerank = self.rerank(table.get_ref())?;
         }
         if let Some(name) = &section.generator {
             settings.generator = Some(self.name("generator", name)?);
@@ -39,6 +44,7 @@ impl Checker<'_> {
             places: self.places(section, defaults)?,
             k: section.k.as_ref().map(|_| settings.k),
             fusion: section.fusion.as_ref().map(|_| settings.fusion),
+            rerank: section.rerank.as_ref().map(|_| settings.rerank),
             generator: section.generator.as_ref().and(settings.generator),
             prompt: section.prompt.as_ref().and(settings.prompt),
         })
@@ -142,6 +148,27 @@ impl Checker<'_> {
             },
         };
         Ok(FusionChoice { method, weights })
+    }
+
+    fn rerank(&self, table: &RerankTable) -> Result<RerankChoice, PolicyError> {
+        let depth = match &table.depth {
+            None => None,
+            Some(depth) => match u32::try_from(*depth.get_ref()) {
+                Ok(value @ MIN_RERANK_DEPTH..=MAX_RERANK_DEPTH) => Some(value),
+                _ => {
+                    let range = format!("{MIN_RERANK_DEPTH} to {MAX_RERANK_DEPTH}");
+                    return self.refuse(depth.span(), format!("`depth` is {}; it must be {range}", depth.get_ref()));
+                }
+            },
+        };
+        let weight = match &table.weight {
+            None => None,
+            Some(weight) => match SecondStageWeight::new(*weight.get_ref()) {
+                Ok(checked) => Some(checked),
+                Err(error) => return self.refuse(weight.span(), error.to_string()),
+            },
+        };
+        Ok(RerankChoice { method: table.method, depth, weight })
     }
 
     /// On the wire a constant of 0 stands for the default, so it cannot be asked for.
