@@ -16,8 +16,8 @@ use trivium_proto::{
         Blend, CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest,
         DeleteCollectionRequest, DeleteTagRequest, GetCollectionRequest, GetDocumentsRequest, ListCollectionsRequest,
         ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, RetainedSnapshot, SearchRequest,
-        SearchResponse, SetBlendRequest, TagSnapshotRequest, UpsertDocumentsRequest, UpsertDocumentsResponse,
-        retriever_service_client::RetrieverServiceClient,
+        SearchResponse, SetBlendRequest, TagSnapshotRequest, UpgradeCollectionRequest, UpsertDocumentsRequest,
+        UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest,
@@ -199,6 +199,13 @@ impl Retriever {
     pub async fn set_blend(&self, message: SetBlendRequest) -> Result<Blend, Error> {
         let set = answer(self.0.clone().set_blend(request(message)).await)?;
         set.blend.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no blend"))
+    }
+
+    /// Begins to add token vectors to a collection.
+    pub async fn upgrade(&self, name: &str) -> Result<Collection, Error> {
+        let message = UpgradeCollectionRequest { name: name.to_owned() };
+        let begun = answer(self.0.clone().upgrade_collection(request(message)).await)?;
+        begun.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no collection"))
     }
 
     /// Which of these documents a collection does not hold.

@@ -13,11 +13,12 @@ mod publish;
 mod purge;
 mod snapshots;
 mod spec;
+mod upgrade;
 mod writer;
 
 use crate::lexical::{LexicalError, LexicalOptions};
 use crate::vector::{CompactionBounds, TableCaches, VectorError, VectorTable};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use directory::Directory;
 use publish::Shared;
 use snapshots::{Snapshots, Tidier};
@@ -36,6 +37,7 @@ pub use publish::{Located, Published};
 pub use purge::Purged;
 pub use snapshots::{AsOf, Retained, RetentionPolicy, SnapshotError, SnapshotInfo, SnapshotOptions, StateError};
 pub use spec::{CollectionSpec, EmbedderRef, NameError, check_name};
+pub use upgrade::TokenUpgrade;
 pub use writer::{WriteError, Written};
 
 /// How collections are kept.
@@ -147,6 +149,8 @@ pub struct Collection {
     blend: ArcSwap<Blend>,
     /// Held while the blend's file is written, one change at a time.
     changing_blend: Mutex<()>,
+    /// Set while its rows are being given token vectors.
+    token_upgrade: ArcSwapOption<TokenUpgrade>,
     shared: Arc<Shared>,
     snapshots: Arc<Snapshots>,
     tidier: Tidier,
@@ -179,8 +183,9 @@ impl Collection {
         let tidier = Tidier::start(snapshots.clone(), shared.clone());
         let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
         let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);
+        let token_upgrade = ArcSwapOption::from_pointee(upgrade::is_under_way(folder).then(TokenUpgrade::default));
         let (folder, changing_blend) = (folder.to_owned(), Mutex::default());
-        Ok(Self { folder, spec, blend, changing_blend, shared, snapshots, tidier, writer })
+        Ok(Self { folder, spec, blend, changing_blend, token_upgrade, shared, snapshots, tidier, writer })
     }
 
     /// What the collection was made as.

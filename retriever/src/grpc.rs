@@ -21,7 +21,8 @@ use trivium_proto::retriever::v1::{
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
     PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse,
-    TagSnapshotRequest, TagSnapshotResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
+    TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest, UpgradeCollectionResponse,
+    UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
 use trivium_service_kit::{Deadline, validate};
 
@@ -185,6 +186,16 @@ impl RetrieverService for Grpc {
         let work = self.retriever.set_blend(&name, semantic_weight, queries);
         let blend = deadline.limit("setting the blend", work).await??;
         Ok(Response::new(SetBlendResponse { blend: Some(convert::blend(blend)) }))
+    }
+
+    async fn upgrade_collection(
+        &self,
+        request: Request<UpgradeCollectionRequest>,
+    ) -> Result<Response<UpgradeCollectionResponse>, Status> {
+        let deadline = Deadline::of(&request);
+        let work = self.retriever.upgrade_collection(&request.get_ref().name, deadline);
+        let collection = deadline.limit("beginning the upgrade", work).await??;
+        Ok(Response::new(UpgradeCollectionResponse { collection: Some(convert::collection(&collection)) }))
     }
 }
 

@@ -1,5 +1,7 @@
 //! From documents to rows: chunking, embedding, writing.
 
+mod renew;
+
 use crate::chunk::{Chunk, ChunkOptions, chunk};
 use crate::collection::{Change, Collection, PreparedDocument, Published, Tally, WriteError, Written};
 use crate::context::draw_to_document;

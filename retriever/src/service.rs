@@ -2,6 +2,7 @@
 
 mod blend;
 mod snapshots;
+mod upgrade;
 
 use crate::chunk::ChunkOptions;
 use crate::collection::{
@@ -42,6 +43,7 @@ pub struct Retriever {
     catalog: Catalog,
     embedder: Arc<dyn Embedder>,
     limits: Limits,
+    upgrades: upgrade::Upgrades,
 }
 
 /// What a request to make a collection asks for.
@@ -71,7 +73,7 @@ pub struct Documents {
 impl Retriever {
     /// Serves the collections of a catalog.
     pub fn new(catalog: Catalog, embedder: Arc<dyn Embedder>, limits: Limits) -> Self {
-        Self { catalog, embedder, limits }
+        Self { catalog, embedder, limits, upgrades: upgrade::Upgrades::default() }
     }
 
     /// Limits that the configuration set.
@@ -206,6 +208,7 @@ impl Retriever {
 
     /// Finishes the writes that wait, and takes no more.
     pub async fn close(&self) {
+        self.upgrades.stop();
         self.catalog.close().await;
     }
 }

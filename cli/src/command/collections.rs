@@ -4,6 +4,7 @@ mod calibrate;
 mod check;
 mod purge;
 mod snapshots;
+mod upgrade;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -44,6 +45,8 @@ pub enum Command {
     Check(check::Args),
     /// Fit how much each leg counts to labelled queries
     Calibrate(calibrate::Args),
+    /// Add token vectors, which the second stage reads, to the documents of a collection from before
+    Upgrade(upgrade::Args),
     /// List the states of a collection that searches can still answer from
     Snapshots(snapshots::List),
     /// Name a state, which keeps it until the tag is deleted
@@ -71,6 +74,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
         Command::Check(args) => check::run(args).await,
         Command::Calibrate(args) => calibrate::run(args).await,
+        Command::Upgrade(args) => upgrade::run(args).await,
         Command::Snapshots(args) => snapshots::list(args).await,
         Command::Tag(args) => snapshots::tag(args).await,
         Command::Purge(args) => purge::run(args).await,

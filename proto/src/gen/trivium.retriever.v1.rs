@@ -80,6 +80,23 @@ pub struct Collection {
     /// The projection of its token vectors, which a second stage by late interaction reads. Unset when it has none.
     #[prost(message, optional, tag = "15")]
     pub token_projection: ::core::option::Option<super::super::model::v1::ModelRef>,
+    /// How far the adding of token vectors has come. Unset when none is under way.
+    #[prost(message, optional, tag = "16")]
+    pub token_upgrade: ::core::option::Option<TokenUpgrade>,
+}
+/// TokenUpgrade says how far the adding of token vectors has come.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenUpgrade {
+    /// Documents that are still without. Counted at the start of each round, 0 before the first.
+    #[prost(uint64, tag = "1")]
+    pub documents_left: u64,
+    /// Why it stands still: the reason code of the error catalogue. Empty while it goes on.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+    /// The same in words.
+    #[prost(string, tag = "3")]
+    pub problem_detail: ::prost::alloc::string::String,
 }
 /// Snapshot names one state of a collection. Both legs of a search read the same one.
 #[allow(clippy::all)]
@@ -743,6 +760,22 @@ impl RerankMethod {
             _ => None,
         }
     }
+}
+/// UpgradeCollectionRequest names a collection.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpgradeCollectionRequest {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+/// UpgradeCollectionResponse says that the upgrade has begun.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpgradeCollectionResponse {
+    /// The collection. It tells how far the upgrade has come.
+    #[prost(message, optional, tag = "1")]
+    pub collection: ::core::option::Option<Collection>,
 }
 /// CreateCollectionRequest describes a collection to be.
 #[allow(clippy::all)]
@@ -1497,6 +1530,37 @@ pub mod retriever_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// UpgradeCollection adds token vectors to the documents that have none, in the background and beside everything else.
+        /// It goes on after a restart, and calling it again does no harm.
+        pub async fn upgrade_collection(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpgradeCollectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpgradeCollectionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/UpgradeCollection",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "trivium.retriever.v1.RetrieverService",
+                        "UpgradeCollection",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1625,6 +1689,15 @@ pub mod retriever_service_server {
             request: tonic::Request<super::SetBlendRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetBlendResponse>,
+            tonic::Status,
+        >;
+        /// UpgradeCollection adds token vectors to the documents that have none, in the background and beside everything else.
+        /// It goes on after a restart, and calling it again does no harm.
+        async fn upgrade_collection(
+            &self,
+            request: tonic::Request<super::UpgradeCollectionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpgradeCollectionResponse>,
             tonic::Status,
         >;
     }
@@ -2333,6 +2406,52 @@ pub mod retriever_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBlendSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/UpgradeCollection" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpgradeCollectionSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::UpgradeCollectionRequest>
+                    for UpgradeCollectionSvc<T> {
+                        type Response = super::UpgradeCollectionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpgradeCollectionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::upgrade_collection(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpgradeCollectionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

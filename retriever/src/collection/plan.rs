@@ -23,6 +23,8 @@ pub struct PreparedDocument {
 pub enum Change {
     /// The document is to be there, with this content.
     Put(PreparedDocument),
+    /// The document is to have these rows in place of its own, which say the same, if it still has this content.
+    Renew(PreparedDocument),
     /// The document was there with this content when the request was prepared, so nothing was embedded for it.
     Keep {
         /// The document's id.
@@ -87,10 +89,10 @@ pub(super) fn plan(directory: &Directory, requests: Vec<Vec<Change>>) -> GroupPl
     let mut group = Group { directory, touched: BTreeMap::new() };
     let verdicts = requests.into_iter().map(|changes| group.apply(changes)).collect();
     let mut plan = GroupPlan { verdicts, ..GroupPlan::default() };
-    for (document_id, state) in group.touched {
+    for (document_id, Touched { state, renewed }) in group.touched {
         let before = directory.get(&document_id).map(|entry| entry.hash);
         // A document that was changed and changed back within the group stays as it is.
-        if before == state.as_ref().map(|document| document.document_hash) {
+        if !renewed && before == state.as_ref().map(|document| document.document_hash) {
             continue;
         }
         if before.is_some() {
@@ -104,14 +106,21 @@ pub(super) fn plan(directory: &Directory, requests: Vec<Vec<Change>>) -> GroupPl
 /// The directory, seen through the requests that were planned so far.
 struct Group<'a> {
     directory: &'a Directory,
-    /// The state that each touched document shall have; `None` for a deleted one.
-    touched: BTreeMap<String, Option<PreparedDocument>>,
+    touched: BTreeMap<String, Touched>,
+}
+
+/// A document that some request touched.
+struct Touched {
+    /// The state that it shall have; `None` for a deleted one.
+    state: Option<PreparedDocument>,
+    /// Whether its rows are to be written even where it says the same as before.
+    renewed: bool,
 }
 
 impl Group<'_> {
     fn hash_of(&self, document_id: &str) -> Option<ContentHash> {
         match self.touched.get(document_id) {
-            Some(state) => state.as_ref().map(|document| document.document_hash),
+            Some(touched) => touched.state.as_ref().map(|document| document.document_hash),
             None => self.directory.get(document_id).map(|entry| entry.hash),
         }
     }
@@ -147,15 +156,25 @@ impl Group<'_> {
             Change::Put(document) => {
                 tally.upserted += 1;
                 tally.chunks = tally.chunks.saturating_add(u32::try_from(document.rows.len()).unwrap_or(u32::MAX));
-                self.touched.insert(document.document_id.clone(), Some(document));
+                self.touch(document.document_id.clone(), Some(document), false);
+            }
+            Change::Renew(document) => {
+                tally.unchanged += 1;
+                if self.hash_of(&document.document_id) == Some(document.document_hash) {
+                    self.touch(document.document_id.clone(), Some(document), true);
+                }
             }
             Change::Delete { document_id } => {
                 if self.hash_of(&document_id).is_some() {
                     tally.deleted += 1;
-                    self.touched.insert(document_id, None);
+                    self.touch(document_id, None, false);
                 }
             }
         }
+    }
+
+    fn touch(&mut self, document_id: String, state: Option<PreparedDocument>, renewed: bool) {
+        self.touched.insert(document_id, Touched { state, renewed });
     }
 }
 

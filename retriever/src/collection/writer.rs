@@ -8,7 +8,7 @@
 mod handle;
 
 pub(super) use self::handle::WriterHandle;
-use self::handle::{Answer, PurgeRequest, Queues, Request};
+use self::handle::{Answer, ColumnRequest, PurgeRequest, Queues, Request};
 use super::catchup::{self, LEXICAL, check_count};
 use super::derive::{self, LexicalChange};
 use super::directory::{Directory, DocumentEntry};
@@ -78,6 +78,7 @@ pub(super) fn start(
     let Derived { lexical_folder, index, snapshots } = derived;
     let (send_requests, requests) = mpsc::channel(options.write_queue.max(1));
     let (send_purges, purges) = mpsc::channel(1);
+    let (send_columns, columns) = mpsc::channel(1);
     let writer = Writer {
         collection,
         lexical_folder,
@@ -90,11 +91,12 @@ pub(super) fn start(
         snapshots,
         requests,
         purges,
+        columns,
         table,
         index: Some(index),
     };
     let task = tokio::spawn(writer.run());
-    let queues = Queues { requests: send_requests, purges: send_purges };
+    let queues = Queues { requests: send_requests, purges: send_purges, columns: send_columns };
     WriterHandle::new(queues, task)
 }
 
@@ -111,6 +113,7 @@ pub(super) struct Writer {
     pub(super) snapshots: Arc<Snapshots>,
     requests: mpsc::Receiver<Request>,
     purges: mpsc::Receiver<PurgeRequest>,
+    columns: mpsc::Receiver<ColumnRequest>,
     /// The newest version that this writer knows.
     pub(super) table: VectorTable,
     /// Empty after a failure, until the next recovery.
@@ -123,6 +126,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 Some(request) = self.purges.recv() => self.answer_purge(request).await,
+                Some(request) = self.columns.recv() => self.answer_column(request).await,
                 first = self.requests.recv() => match first {
                     Some(first) => self.answer_writes(first).await,
                     None => break,
@@ -152,6 +156,15 @@ impl Writer {
             tracing::error!(collection = self.collection, error = error as &dyn std::error::Error, "purge failed");
         }
         // Whoever asked may have left meanwhile.
+        let _ = request.answer.send(outcome.map_err(|error| WriteError::Failed(Arc::new(error))));
+    }
+
+    async fn answer_column(&mut self, request: ColumnRequest) {
+        let outcome = self.give_tokens(request.column).await;
+        if let Err(error) = &outcome {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(collection = self.collection, error, "the table was given no token vectors");
+        }
         let _ = request.answer.send(outcome.map_err(|error| WriteError::Failed(Arc::new(error))));
     }
 
@@ -279,7 +292,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn index_and_publish(
+    pub(super) async fn index_and_publish(
         &mut self,
         change: LexicalChange,
         vectors: Option<ExactVectors>,
@@ -309,7 +322,7 @@ impl Writer {
     }
 
     /// Reads the table's newest version, derives everything else from it again, and publishes all.
-    async fn recover(&mut self) -> Result<Arc<Published>, CollectionError> {
+    pub(super) async fn recover(&mut self) -> Result<Arc<Published>, CollectionError> {
         let table = self.table.newest().await?;
         let keys = table.scan_keys().await?;
         let caught_up = catchup::catch_up(&table, &keys, &self.lexical_folder, &self.lexical_options).await?;
@@ -369,7 +382,7 @@ fn answer(outcome: Result<(Arc<Published>, Vec<Verdict>), CollectionError>, answ
 
 fn rows_of(changes: &[Change]) -> usize {
     let rows = |change: &Change| match change {
-        Change::Put(document) => document.rows.len(),
+        Change::Put(document) | Change::Renew(document) => document.rows.len(),
         Change::Keep { .. } | Change::Delete { .. } => 0,
     };
     changes.iter().map(rows).sum()

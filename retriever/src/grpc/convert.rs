@@ -1,7 +1,7 @@
 //! Collections and documents between the contract and the service.
 
 use super::json;
-use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published};
+use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published, TokenUpgrade};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
 use crate::given_vector::{GivenTokens, GivenVector};
@@ -40,6 +40,16 @@ pub(super) fn collection(collection: &Collection) -> proto::Collection {
         chunks: published.chunks,
         blend: Some(blend(collection.blend())),
         token_projection: published.table.layout().tokens.as_ref().map(projection_ref),
+        token_upgrade: collection.token_upgrade().map(|upgrade| token_upgrade(&upgrade)),
+    }
+}
+
+fn token_upgrade(upgrade: &TokenUpgrade) -> proto::TokenUpgrade {
+    let problem = upgrade.problem.as_ref();
+    proto::TokenUpgrade {
+        documents_left: upgrade.documents_left,
+        problem: problem.map(|error| error.reason().as_str().to_owned()).unwrap_or_default(),
+        problem_detail: problem.map(|error| error.message().to_owned()).unwrap_or_default(),
     }
 }
 

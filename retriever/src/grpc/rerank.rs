@@ -35,7 +35,7 @@ pub(super) fn report(report: Report) -> proto::RerankReport {
     };
     let (left_out_reason, left_out_detail) = match &report.outcome {
         Ok(_) => (String::new(), String::new()),
-        Err(error) => (error.reason().as_str().to_owned(), error.to_string()),
+        Err(error) => (error.reason().as_str().to_owned(), error.message().to_owned()),
     };
     let (model, scored) = report.outcome.map_or((None, 0), |(model, scored)| (Some(model), scored));
     proto::RerankReport {

@@ -2,7 +2,9 @@
 
 use super::decode::{self, stored_chunks};
 use super::schema::TableLayout;
-use super::{ExactVectors, RowKey, RowPlace, StoredChunk, TableFuture, VectorError, VectorTable, failed, schema};
+use super::{
+    ChunkRow, ExactVectors, RowKey, RowPlace, StoredChunk, TableFuture, VectorError, VectorTable, failed, schema,
+};
 use crate::hash::ContentHash;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
@@ -11,6 +13,7 @@ use lance::dataset::ProjectionRequest;
 use lance_core::{ROW_ADDR, ROW_ID};
 use lance_table::format::Fragment;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Columns of a [`RowKey`].
 const KEY_COLUMNS: [&str; 4] = [schema::DOCUMENT_ID, schema::CHUNK_NO, schema::DOCUMENT_HASH, schema::CHUNK_HASH];
@@ -102,6 +105,24 @@ impl VectorTable {
         .boxed()
     }
 
+    /// Whole rows with these ids, in that order, without token vectors. The ids must be live in this version.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn take_rows<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, Vec<ChunkRow>> {
+        async move {
+            let columns = self.layout.index_columns().into_iter().chain(std::iter::once(schema::VECTOR.to_owned()));
+            let batch = self.take(row_ids, columns).await?;
+            let vectors = decode::vectors(&batch, self.layout.dimension)?;
+            let vectors = vectors.chunks_exact(self.layout.dimension.max(1));
+            let rows = index_rows(&self.layout, &batch)?.into_iter().zip(vectors);
+            let mut by_id: HashMap<u64, ChunkRow> =
+                rows.map(|(row, vector)| (row.chunk.row_id, whole_row(row, vector.to_vec()))).collect();
+            Ok(row_ids.iter().filter_map(|row_id| by_id.remove(row_id)).collect())
+        }
+        .boxed()
+    }
+
     /// The rows with these ids, in that order. The ids must be live in this version; one that never was is left out.
     ///
     /// # Errors
@@ -152,6 +173,23 @@ pub(super) fn append_keys(batch: &RecordBatch, keys: &mut Vec<RowKey>) -> Result
 /// A Lance row address holds the fragment in its upper half and the offset in its lower half.
 fn place(row_id: u64, address: u64) -> RowPlace {
     RowPlace { row_id, fragment: (address >> 32) as u32, offset: address as u32 }
+}
+
+fn whole_row(row: IndexRow, vector: Vec<f32>) -> ChunkRow {
+    let IndexRow { chunk, chunk_hash, index_text } = row;
+    ChunkRow {
+        document: Arc::new(chunk.document),
+        chunk_id: chunk.chunk_id,
+        chunk_no: chunk.chunk_no,
+        char_start: chunk.char_start,
+        char_end: chunk.char_end,
+        heading_path: chunk.heading_path,
+        text: chunk.text,
+        index_text,
+        chunk_hash,
+        vector,
+        token_vectors: None,
+    }
 }
 
 fn index_rows(layout: &TableLayout, batch: &RecordBatch) -> Result<Vec<IndexRow>, VectorError> {

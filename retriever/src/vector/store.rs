@@ -156,12 +156,13 @@ impl VectorTable {
     }
 
     pub(super) fn at(&self, dataset: Dataset) -> Self {
-        Self {
-            dataset: Arc::new(dataset),
-            layout: self.layout.clone(),
-            table_id: self.table_id.clone(),
-            commits: self.commits.clone(),
-        }
+        // Versions from before it have no token vectors; one that cannot be read was refused when the table was opened.
+        let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema())).unwrap_or_default();
+        let layout = match tokens == self.layout.tokens {
+            true => self.layout.clone(),
+            false => Arc::new(TableLayout { tokens, ..(*self.layout).clone() }),
+        };
+        Self { dataset: Arc::new(dataset), layout, table_id: self.table_id.clone(), commits: self.commits.clone() }
     }
 
     async fn settle(&self) -> Result<(), VectorError> {

@@ -1,13 +1,15 @@
 //! The column of token vectors, which a second stage reads for a few rows of each search.
 
 use super::schema::{self, TOKEN_VECTORS};
-use super::{ChunkRow, TableFuture, VectorError, VectorTable, decode};
+use super::{ChunkRow, TableFuture, VectorError, VectorTable, decode, failed};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray};
 use arrow_schema::{DataType, Field, Schema};
 use futures::FutureExt;
+use futures::TryStreamExt;
+use lance::dataset::NewColumnTransform;
 use lance_core::ROW_ID;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Keys in the column's metadata. The table itself says what made its token vectors, so that each version of it does.
@@ -60,6 +62,45 @@ impl TokenColumn {
 }
 
 impl VectorTable {
+    /// A new version in which no row has token vectors, and each may be given some.
+    ///
+    /// # Errors
+    /// The table has such a column, or whatever Lance refuses. As with [`VectorTable::commit`], the version may have been
+    /// made all the same.
+    pub fn with_token_column<'a>(&'a self, column: &'a TokenColumn) -> TableFuture<'a, Self> {
+        async move {
+            if self.layout.tokens.is_some() {
+                return Err(VectorError::damaged("the table has token vectors already"));
+            }
+            let mut dataset = (*self.dataset).clone();
+            // Only the schema is written: rows without the column read as rows without token vectors.
+            let added = NewColumnTransform::AllNulls(Arc::new(Schema::new(vec![column.field()])));
+            dataset.add_columns(added, None, None).await.map_err(failed("be given a column"))?;
+            Ok(self.at(dataset))
+        }
+        .boxed()
+    }
+
+    /// Documents of which some row has no token vectors, each once, in alphabetical order.
+    ///
+    /// # Errors
+    /// The table has no token vectors, or cannot be read.
+    pub fn documents_without_tokens(&self) -> TableFuture<'_, Vec<String>> {
+        async move {
+            let mut scanner = self.dataset.scan();
+            let filter = format!("{TOKEN_VECTORS} IS NULL");
+            let scanned = scanner.filter(&filter).and_then(|scanner| scanner.project(&[schema::DOCUMENT_ID]));
+            scanned.map_err(failed("be scanned"))?;
+            let mut batches = scanner.try_into_stream().await.map_err(failed("be scanned"))?;
+            let mut found = BTreeSet::new();
+            while let Some(batch) = batches.try_next().await.map_err(failed("be scanned"))? {
+                found.extend(decode::text(&batch, schema::DOCUMENT_ID)?.iter().flatten().map(str::to_owned));
+            }
+            Ok(found.into_iter().collect())
+        }
+        .boxed()
+    }
+
     /// The token vectors of the rows with these ids, which must be live in this version. Rows without any are left out.
     ///
     /// # Errors
@@ -134,6 +175,32 @@ mod tests {
         assert_eq!(found, HashMap::from([(ids[0], vec![1, -2, 127, -127]), (ids[2], Vec::new())]));
         let half = table.commit(&[row(0, Some(vec![1]))], &[]).await;
         assert!(matches!(half, Err(VectorError::Dimension { expected: 2, found: 1 })));
+    }
+
+    #[tokio::test]
+    async fn a_table_is_given_the_column_and_earlier_versions_stay_without() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, caches) = (folder.path().join("t.lance"), TableCaches::new(1 << 20, 1 << 20));
+        let layout = TableLayout { dimension: 2, fields: Vec::new(), tokens: None };
+        let first = VectorTable::create(&path, layout.clone(), &caches).await.unwrap();
+        let first = first.commit(&[row(0, None), row(1, None)], &[]).await.unwrap();
+        let given = first.table.with_token_column(&column()).await.unwrap();
+        assert_eq!((given.version(), given.layout().tokens.clone()), (first.table.version() + 1, Some(column())));
+        assert_eq!(given.documents_without_tokens().await.unwrap(), ["a"]);
+        let ids: Vec<u64> = first.places.iter().map(|place| place.row_id).collect();
+        assert_eq!(given.take_token_vectors(&ids).await.unwrap(), HashMap::new());
+        // The rows come back as they were, and take their token vectors.
+        let rows = given.take_rows(&ids).await.unwrap();
+        let renewed: Vec<ChunkRow> =
+            rows.into_iter().map(|row| ChunkRow { token_vectors: Some(vec![1, 2]), ..row }).collect();
+        assert_eq!(renewed, [row(0, Some(vec![1, 2])), row(1, Some(vec![1, 2]))]);
+        let renewed = given.commit(&renewed, &first.places).await.unwrap();
+        assert!(renewed.table.documents_without_tokens().await.unwrap().is_empty());
+        assert!(given.with_token_column(&column()).await.is_err());
+        let before = renewed.table.at_version(first.table.version()).await.unwrap();
+        assert_eq!(before.layout().tokens, None);
+        let opened = VectorTable::open(&path, layout, &caches).await.unwrap();
+        assert_eq!(opened.take_token_vectors(&[renewed.places[0].row_id]).await.unwrap().len(), 1);
     }
 
     #[tokio::test]

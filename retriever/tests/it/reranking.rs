@@ -191,3 +191,68 @@ async fn a_second_stage_that_takes_too_long_is_left_out() {
     assert_eq!(ids(&found), ids(&fused));
     assert_eq!(found.rerank.unwrap().left_out_reason, "DEADLINE_EXCEEDED");
 }
+
+async fn upgraded(running: &mut Running) -> Collection {
+    loop {
+        let described = running.describe(DOCS).await;
+        if described.token_upgrade.as_ref().is_none_or(|upgrade| !upgrade.problem.is_empty()) {
+            return described;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_from_before_is_given_token_vectors() {
+    let mut running = Running::with_collection().await;
+    running.upsert(documents()).await;
+    let before = running.search(search(QUERY)).await.unwrap();
+    let refused = running.upgrade(DOCS).await.unwrap_err();
+    assert_eq!(refused.reason(), Reason::NoModel, "no projection serves");
+    assert_eq!(running.describe(DOCS).await.token_upgrade, None, "a refused upgrade changes nothing");
+    serve_projection(&running, Some("1"));
+    running.upgrade(DOCS).await.unwrap();
+    // The collection takes documents meanwhile.
+    running.upsert(vec![plain("meanwhile", "a red garden")]).await;
+    let described = upgraded(&mut running).await;
+    assert_eq!((described.token_upgrade, described.documents), (None, 4));
+    assert_eq!(described.token_projection.unwrap().version, "1");
+    let found = running.search(by(RerankMethod::LateInteraction)).await.unwrap();
+    let report = found.rerank.as_ref().unwrap();
+    assert_eq!((report.scored, report.left_out_reason.as_str()), (4, ""));
+    assert_eq!(found.hits[0].document_id, "answer");
+    let check = running.check().await;
+    assert!(check.problems.is_empty(), "{:?}", check.problems);
+    let as_of = Some(AsOf { state: Some(as_of::State::Version(before.snapshot.unwrap().version)) });
+    let then = running.search(SearchRequest { as_of, ..search(QUERY) }).await.unwrap();
+    assert_eq!((&then.hits, then.rerank), (&before.hits, None), "an earlier state stays without");
+    // Again, with nothing left to do.
+    running.upgrade(DOCS).await.unwrap();
+    assert_eq!(upgraded(&mut running).await.token_upgrade, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_goes_on_after_a_restart_and_says_why_it_stands_still() {
+    let mut running = Running::with_collection().await;
+    running.upsert(documents()).await;
+    serve_projection(&running, Some("1"));
+    running.upgrade(DOCS).await.unwrap();
+    upgraded(&mut running).await;
+    // A process that ended on the way leaves rows without token vectors, as documents with vectors of their own are, and
+    // the mark that they are being added.
+    let embedder = Some(ModelRef { name: model().name, version: model().version });
+    let own = QueryVector { embedder, values: vector("own"), token_vectors: None };
+    running.upsert(vec![Document { vector: Some(own), ..plain("own", "red house garden") }]).await;
+    let mut running = running
+        .restart_after(|folder| {
+            std::fs::write(folder.join("collections").join(DOCS).join("token-upgrade"), "").unwrap()
+        })
+        .await;
+    let stopped = upgraded(&mut running).await.token_upgrade.unwrap();
+    assert_eq!((stopped.documents_left, stopped.problem.as_str()), (1, "MODEL_NOT_FOUND"));
+    serve_projection(&running, Some("1"));
+    running.upgrade(DOCS).await.unwrap();
+    assert_eq!(upgraded(&mut running).await.token_upgrade, None);
+    let found = running.search(by(RerankMethod::LateInteraction)).await.unwrap();
+    assert_eq!((found.rerank.unwrap().scored, found.hits[0].document_id.as_str()), (4, "own"));
+}

@@ -92,6 +92,12 @@ impl Running {
         self.client.get_collection(request).await.unwrap().into_inner().collection.unwrap()
     }
 
+    /// Begins to add token vectors.
+    pub async fn upgrade(&mut self, name: &str) -> Result<Collection, Error> {
+        let request = UpgradeCollectionRequest { name: name.into() };
+        Ok(self.client.upgrade_collection(request).await?.into_inner().collection.unwrap())
+    }
+
     /// Sends batches on one stream; gives the acknowledgements, and the refusal that ended the stream, if any.
     pub async fn stream(
         &mut self,

@@ -3,6 +3,7 @@
 use super::super::plan::Change;
 use super::super::purge::Purged;
 use super::{WriteError, Written};
+use crate::vector::TokenColumn;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -13,6 +14,12 @@ pub(super) type Answer = oneshot::Sender<Result<Written, WriteError>>;
 pub(super) struct PurgeRequest {
     pub(super) document_ids: Vec<String>,
     pub(super) answer: oneshot::Sender<Result<Purged, WriteError>>,
+}
+
+/// Token vectors that a table is to have, and where the outcome goes.
+pub(super) struct ColumnRequest {
+    pub(super) column: TokenColumn,
+    pub(super) answer: oneshot::Sender<Result<(), WriteError>>,
 }
 
 /// A write that was asked for, and where its outcome goes.
@@ -29,11 +36,12 @@ pub(in crate::collection) struct WriterHandle {
     task: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Both ends that requests are put into.
+/// All ends that requests are put into.
 #[derive(Debug, Clone)]
 pub(super) struct Queues {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) purges: mpsc::Sender<PurgeRequest>,
+    pub(super) columns: mpsc::Sender<ColumnRequest>,
 }
 
 impl WriterHandle {
@@ -46,6 +54,15 @@ impl WriterHandle {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
         let (answer, answered) = oneshot::channel();
         queue.purges.send(PurgeRequest { document_ids, answer }).await.map_err(|_| WriteError::Closed)?;
+        drop(queue);
+        answered.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Has the table given token vectors, where it has none.
+    pub(in crate::collection) async fn give_tokens(&self, column: TokenColumn) -> Result<(), WriteError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(WriteError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        queue.columns.send(ColumnRequest { column, answer }).await.map_err(|_| WriteError::Closed)?;
         drop(queue);
         answered.await.unwrap_or(Err(WriteError::Closed))
     }
