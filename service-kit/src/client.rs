@@ -5,26 +5,34 @@ mod attempt;
 mod breaker;
 mod from_peer;
 mod options;
+mod pool;
 mod retry;
 
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use http::{Request, Response};
-use tonic::{Status, body::Body};
+use http::{HeaderValue, Request, Response};
+use tokio::time::timeout_at;
+use tonic::{Status, body::Body, transport::Endpoint};
 
 pub use self::options::{BreakerOptions, ClientOptions};
 use self::{
-    attempt::Wire,
+    attempt::{Wire, was_never_sent},
     breaker::Breakers,
+    pool::{Picked, Pool, Replica},
     retry::{Kept, MOST, Pauses, Retries, wait_before_another},
 };
 use crate::{
-    ConfigError, Deadline, Reason, Service, layer::deadline::is_unbounded, method::Method, telemetry::metrics,
+    ConfigError, Deadline, Error, Reason, Service,
+    layer::deadline::{is_unbounded, too_late},
+    method::Method,
+    telemetry::metrics,
+    tls::ClientTls,
 };
 
 /// A channel to another service, for its generated client. Cheap to clone; it
@@ -35,12 +43,16 @@ use crate::{
 /// default time-out, streams included. Failures of the transport come as the
 /// catalogue's error for the peer.
 ///
+/// An endpoint may name several replicas: each call goes to the less busy of two, and those that break are left out for
+/// a while. A call whose replica cannot be connected to goes to another, whatever it does: nothing was sent.
+///
 /// Calls that change nothing are sent again when the peer did not get to answer,
 /// within a budget that all clones share. A peer that keeps failing is left alone
 /// for a while, in which its calls fail at once with a retry hint. The command
 /// line does neither: whoever typed a command decides what comes next.
 #[derive(Clone, Debug)]
 pub struct GrpcChannel {
+    pool: Pool,
     wire: Wire,
     retries: Retries,
     breakers: Breakers,
@@ -53,24 +65,39 @@ impl GrpcChannel {
     /// # Errors
     /// When the endpoint is no address.
     pub fn connect(caller: Service, peer: Service, options: &ClientOptions) -> Result<Self, ConfigError> {
-        let endpoint = options.parse()?;
+        let target = options.parse()?;
+        let first = target.first();
+        let (host, port) = (first.host.as_str().into(), first.port);
+        let tls = options.tls.as_ref().map(|tls| ClientTls::new(tls, &first.host)).transpose();
+        let tls = tls.map_err(|error| error.within("tls"))?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let probe = Duration::from_millis(options.keepalive_ms);
-        let host = endpoint.uri().host().unwrap_or_default().into();
-        let port = endpoint.uri().port_u16().unwrap_or(80);
-        let channel = endpoint
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{first}"))
+            .map_err(|error| ConfigError::new("endpoint", &options.endpoint, error.to_string()))?
             .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(probe)
             .keep_alive_timeout(probe)
-            .http2_adaptive_window(true)
-            .connect_lazy();
+            .http2_adaptive_window(true);
         let patience = Duration::from_millis(options.breaker.patience_ms);
         Ok(Self {
-            wire: Wire { channel, caller, peer, host, port, patience },
+            pool: Pool::new(peer, target, endpoint, tls, Duration::from_millis(options.resolve_ms)),
+            wire: Wire { caller, peer, host, port, patience, bearer: None },
             retries: Retries::new(if caller == Service::Cli { 0 } else { options.retry_percent }),
             breakers: Breakers::new(caller, peer, &options.breaker),
             default_timeout: Duration::from_millis(options.default_timeout_ms),
         })
+    }
+
+    /// The same channel, which shows a key or token with each call.
+    ///
+    /// # Errors
+    /// When it has characters that no key has. It is not quoted.
+    pub fn with_bearer(mut self, bearer: &str) -> Result<Self, ConfigError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {bearer}"))
+            .map_err(|_| ConfigError::new("bearer", "", "has characters that no key has"))?;
+        value.set_sensitive(true);
+        self.wire.bearer = Some(value);
+        Ok(self)
     }
 
     /// The budget of a call. A stream of documents has none unless its caller sets one.
@@ -83,8 +110,12 @@ impl GrpcChannel {
     }
 
     async fn once(self, request: Request<Body>, method: Method, deadline: Option<Deadline>) -> Outcome {
+        if method.takes_one_message && self.pool.has_others() {
+            return self.reach(&Kept::of(request).await?, method, deadline, 0, &mut Vec::new()).await;
+        }
         let ticket = self.breakers.pass(method.class)?;
-        self.wire.send(request, deadline, 0, ticket).await
+        let picked = self.pick(&[], deadline).await?.ok_or_else(|| self.nowhere())?;
+        self.wire.send(request, deadline, 0, ticket, (self.pool, picked)).await
     }
 
     async fn repeatedly(self, request: Request<Body>, method: Method, deadline: Option<Deadline>) -> Outcome {
@@ -92,10 +123,9 @@ impl GrpcChannel {
         let kept = Kept::of(request).await?;
         let mut pauses = Pauses::new();
         let mut number = 0;
+        let mut tried = Vec::new();
         loop {
-            // A refusal of the breaker is final: it stands for calls that were made already.
-            let ticket = self.breakers.pass(method.class)?;
-            let outcome = self.wire.clone().send(kept.request(), deadline, number, ticket).await;
+            let outcome = self.reach(&kept, method, deadline, number, &mut tried).await;
             let wait = wait_before_another(&outcome, deadline).filter(|_| number < MOST);
             let Some(wait) = wait else { return outcome };
             let allowed = self.retries.pay();
@@ -107,7 +137,57 @@ impl GrpcChannel {
             number += 1;
         }
     }
+
+    /// Sends a request to one replica, and to another for as long as none can be connected to.
+    async fn reach(
+        &self,
+        kept: &Kept,
+        method: Method,
+        deadline: Option<Deadline>,
+        number: u32,
+        tried: &mut Vec<Arc<Replica>>,
+    ) -> Outcome {
+        let mut unreached: Option<Status> = None;
+        for _ in 0..MOST_REPLICAS {
+            // A refusal of the breaker is final: it stands for calls that were made already.
+            let ticket = self.breakers.pass(method.class)?;
+            let picked = match self.pick(tried, deadline).await? {
+                Some(picked) => picked,
+                // A further attempt may go where the first has been, but one attempt goes nowhere twice.
+                None if unreached.is_none() => {
+                    tried.clear();
+                    self.pick(tried, deadline).await?.ok_or_else(|| self.nowhere())?
+                }
+                None => break,
+            };
+            tried.push(Arc::clone(picked.replica()));
+            let to = (self.pool.clone(), picked);
+            match self.wire.clone().send(kept.request(), deadline, number, ticket, to).await {
+                Err(status) if was_never_sent(&status) => unreached = Some(status),
+                outcome => return outcome,
+            }
+        }
+        Err(unreached.unwrap_or_else(|| self.nowhere()))
+    }
+
+    /// A replica that was not tried, waited for until the deadline; `None` when there is none.
+    async fn pick(&self, tried: &[Arc<Replica>], deadline: Option<Deadline>) -> Result<Option<Picked>, Status> {
+        let picked = match deadline {
+            None => self.pool.pick(tried).await,
+            Some(deadline) => timeout_at(deadline.at(), self.pool.pick(tried)).await.map_err(|_| too_late())?,
+        };
+        let peer = self.wire.peer;
+        picked.map_err(|why| Error::new(reason_of(peer), format!("the {peer} cannot be found: {why}")).into())
+    }
+
+    fn nowhere(&self) -> Status {
+        let peer = self.wire.peer;
+        Error::new(reason_of(peer), format!("the {peer} has no replica that can be called")).into()
+    }
 }
+
+/// The most replicas that one attempt tries to connect to.
+const MOST_REPLICAS: usize = 4;
 
 type Outcome = Result<Response<Body>, Status>;
 

@@ -23,12 +23,13 @@ struct Inner {
     message: String,
     field: Option<String>,
     retry_after: Option<Duration>,
+    quota: Option<(String, String)>,
 }
 
 impl Error {
     /// An error with what happened, in words that name the value and the limit.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, message: message.into(), field: None, retry_after: None }))
+        Self(Box::new(Inner { reason, message: message.into(), field: None, retry_after: None, quota: None }))
     }
 
     /// The refusal of a field that the contract has and this version does not serve.
@@ -51,6 +52,13 @@ impl Error {
         self
     }
 
+    /// Says whose quota is used up, for instance `tenant:acme`, and which, in words.
+    #[must_use]
+    pub fn with_quota(mut self, subject: impl Into<String>, quota: impl Into<String>) -> Self {
+        self.0.quota = Some((subject.into(), quota.into()));
+        self
+    }
+
     /// The entry of the catalogue.
     pub fn reason(&self) -> Reason {
         self.0.reason
@@ -64,6 +72,11 @@ impl Error {
     /// The field at fault, when a field is.
     pub fn field(&self) -> Option<&str> {
         self.0.field.as_deref()
+    }
+
+    /// Whose quota is used up, and which, when one is.
+    pub fn quota(&self) -> Option<(&str, &str)> {
+        self.0.quota.as_ref().map(|(subject, quota)| (subject.as_str(), quota.as_str()))
     }
 
     /// When it is worth trying again, if it is.

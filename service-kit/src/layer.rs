@@ -1,6 +1,6 @@
 //! What stands between the wire and a service, one middleware a file.
 //!
-//! From the outside in: [`trace`], [`measure`], [`catalogue`], [`admission`], [`deadline`].
+//! From the outside in: [`trace`], [`measure`], [`catalogue`], [`auth`](crate::auth), [`admission`], [`deadline`].
 
 pub mod admission;
 pub mod catalogue;

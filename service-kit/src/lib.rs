@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod client;
 pub mod config;
 pub mod deadline;
@@ -12,11 +13,14 @@ pub mod error;
 pub mod layer;
 mod method;
 pub mod propagation;
+mod reload;
 pub mod server;
 pub mod service;
 pub mod telemetry;
+pub mod tls;
 pub mod validate;
 
+pub use auth::{AuthOptions, Caller, QuotaOptions, Tenant};
 pub use client::{BreakerOptions, ClientOptions, GrpcChannel};
 pub use config::ConfigError;
 pub use deadline::Deadline;
@@ -24,3 +28,4 @@ pub use error::{Error, Reason};
 pub use method::Class;
 pub use server::{Connection, Handle, Server, ServerOptions};
 pub use service::Service;
+pub use tls::{ClientTlsOptions, Peer, ServerTlsOptions};

@@ -9,8 +9,19 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 
 /// Stands for every method that the contract does not have (OpenTelemetry's RPC conventions).
-const OTHER: Method =
-    Method { name: "_OTHER", is_stream: false, is_idempotent: false, class: None, comes_by_the_door: false };
+const OTHER: Method = Method {
+    name: "_OTHER",
+    is_stream: false,
+    takes_one_message: false,
+    is_idempotent: false,
+    class: None,
+    comes_by_the_door: false,
+    is_for_operators: true,
+};
+
+/// What concerns all tenants: which models serve, what of their queries another model would have said, and the policy.
+const OPERATORS: [&str; 7] =
+    ["LoadModel", "UnloadModel", "PromoteModel", "RollbackModel", "ShadowModel", "CheckLabels", "GetPolicy"];
 
 /// Calls that fail together, because the peer serves them with the same means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,12 +55,16 @@ pub(crate) struct Method {
     pub name: &'static str,
     /// Whether one side sends more than one message.
     pub is_stream: bool,
+    /// Whether its caller sends one message, whatever the answer.
+    pub takes_one_message: bool,
     /// Whether it is unary and changes nothing, so that it may be sent twice.
     pub is_idempotent: bool,
     /// With what it fails; `None` for the calls of operators, by which one finds out whether a peer is back.
     pub class: Option<Class>,
     /// Whether its calls are let in by the measured concurrency of the server, and not by the fixed bound alone.
     pub comes_by_the_door: bool,
+    /// Whether it changes or tells what all tenants share, so that not every caller may make it.
+    pub is_for_operators: bool,
 }
 
 impl Method {
@@ -69,9 +84,9 @@ fn contract() -> HashMap<String, Method> {
         for service in &file.service {
             for method in &service.method {
                 let name = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                let is_stream = method.client_streaming() || method.server_streaming();
+                let streams = (method.client_streaming(), method.server_streaming());
                 // Once in a process for each method of the contract, and for as long as the process lives.
-                let known = describe(String::leak(name.clone()), method.name(), is_stream);
+                let known = describe(String::leak(name.clone()), method.name(), streams);
                 methods.insert(name, known);
             }
         }
@@ -79,7 +94,8 @@ fn contract() -> HashMap<String, Method> {
     methods
 }
 
-fn describe(name: &'static str, method: &str, is_stream: bool) -> Method {
+fn describe(name: &'static str, method: &str, (many_in, many_out): (bool, bool)) -> Method {
+    let is_stream = many_in || many_out;
     let class = match method {
         "Analyze" | "Rerank" | "Search" | "Route" | "Query" => Some(Class::Read),
         "Embed" => Some(Class::Bulk),
@@ -90,7 +106,15 @@ fn describe(name: &'static str, method: &str, is_stream: bool) -> Method {
         || method.starts_with("Get")
         || method.starts_with("List");
     let comes_by_the_door = class == Some(Class::Read) || method == "QueryStream";
-    Method { name, is_stream, is_idempotent: reads && !is_stream, class, comes_by_the_door }
+    Method {
+        name,
+        is_stream,
+        takes_one_message: !many_in,
+        is_idempotent: reads && !is_stream,
+        class,
+        comes_by_the_door,
+        is_for_operators: OPERATORS.contains(&method),
+    }
 }
 
 #[cfg(test)]

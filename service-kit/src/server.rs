@@ -4,10 +4,11 @@
 //! for connections without end, and its time-out answers CANCELLED.
 
 mod connection;
+mod probes;
 
 pub use self::connection::Connection;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -18,12 +19,16 @@ use tower::ServiceBuilder;
 
 use crate::{
     ConfigError, Service,
+    auth::{AuthLayer, AuthOptions},
     config::at_least,
     layer::{
         admission::AdmissionLayer, catalogue::CatalogueLayer, deadline::DeadlineLayer, measure::MeasureLayer,
         trace::TraceLayer,
     },
+    tls::{ServerTls, ServerTlsOptions},
 };
+
+use self::probes::Probes;
 
 /// How a server listens and what it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +53,15 @@ pub struct ServerOptions {
     pub keepalive_ms: u64,
     /// How long running calls may take after a stop is asked for, in milliseconds; then they are cut.
     pub drain_ms: u64,
+    /// After how long a connection takes no new calls, in milliseconds, give or take a tenth; 0 for never. Its calls
+    /// finish, and its client connects again: to another replica, perhaps, and with the certificates of that day.
+    pub max_connection_age_ms: u64,
+    /// The server's certificate, and which clients it takes. Without it the server speaks in plain.
+    pub tls: Option<ServerTlsOptions>,
+    /// What callers must show, and how much they may ask for. Without it everybody may call.
+    pub auth: Option<AuthOptions>,
+    /// A second address that answers health checks in plain and nothing else, for probes that have no certificate.
+    pub health_addr: Option<SocketAddr>,
 }
 
 impl Default for ServerOptions {
@@ -69,6 +83,10 @@ impl ServerOptions {
             default_deadline_ms: 30_000,
             keepalive_ms: 20_000,
             drain_ms: 10_000,
+            max_connection_age_ms: 0,
+            tls: None,
+            auth: None,
+            health_addr: None,
         }
     }
 
@@ -85,7 +103,12 @@ impl ServerOptions {
         }
         at_least("server.max_connections", self.max_connections, 1)?;
         at_least("server.default_deadline_ms", self.default_deadline_ms, 1)?;
-        at_least("server.keepalive_ms", self.keepalive_ms, 100)
+        at_least("server.keepalive_ms", self.keepalive_ms, 100)?;
+        if self.max_connection_age_ms != 0 {
+            at_least("server.max_connection_age_ms", self.max_connection_age_ms, 1_000)?;
+        }
+        self.tls.as_ref().map_or(Ok(()), ServerTlsOptions::validate).map_err(|error| error.within("server.tls"))?;
+        self.auth.as_ref().map_or(Ok(()), AuthOptions::validate).map_err(|error| error.within("server.auth"))
     }
 }
 
@@ -102,27 +125,44 @@ pub enum ServeError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// Its certificates or keys cannot be used.
+    #[error("{0}")]
+    Files(#[source] ConfigError),
 }
 
 /// A server that listens and does not serve yet.
-#[derive(Debug)]
 pub struct Server {
     service: Service,
     options: ServerOptions,
     listener: TcpListener,
     addr: SocketAddr,
+    health: Option<TcpListener>,
+    tls: Option<Arc<ServerTls>>,
+    auth: AuthLayer,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("service", &self.service).field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl Server {
-    /// Takes the address.
+    /// Reads the certificates, and takes the address.
     ///
     /// # Errors
-    /// When it is in use or not allowed.
+    /// When the certificates cannot be used, or the address is in use or not allowed.
     pub async fn bind(service: Service, options: &ServerOptions) -> Result<Self, ServeError> {
-        let failed = |cause| ServeError::Bind { service, addr: options.addr, cause };
-        let listener = TcpListener::bind(options.addr).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { service, options: options.clone(), listener, addr })
+        let tls = options.tls.as_ref().map(ServerTls::new).transpose();
+        let tls = tls.map_err(|error| ServeError::Files(error.within("server.tls")))?.map(Arc::new);
+        let auth = AuthLayer::new(options.auth.as_ref());
+        let auth = auth.map_err(|error| ServeError::Files(error.within("server.auth")))?;
+        let (listener, addr) = listen(service, options.addr).await?;
+        let health = match options.health_addr {
+            Some(addr) => Some(listen(service, addr).await?.0),
+            None => None,
+        };
+        Ok(Self { service, options: options.clone(), listener, addr, health, tls, auth })
     }
 
     /// The address, its port filled in.
@@ -135,11 +175,14 @@ impl Server {
     /// `names` are the full names of the gRPC services, for health checks by name.
     pub async fn serve(self, routes: Routes, names: &[&'static str], shutdown: CancellationToken) -> Handle {
         let (reporter, health) = tonic_health::server::health_reporter();
+        let probes = self.health.map(|listener| Probes::new(listener, health.clone()));
+        let health_addr = probes.as_ref().and_then(Probes::addr);
         let routes = routes.add_service(health).add_service(reflection()).prepare();
         let stack = ServiceBuilder::new()
             .layer(TraceLayer::new(self.service))
             .layer(MeasureLayer::new(self.service))
             .layer(CatalogueLayer)
+            .layer(self.auth)
             .layer(AdmissionLayer::new(self.service, &self.options))
             .layer(DeadlineLayer::new(Duration::from_millis(self.options.default_deadline_ms)))
             .map_request(|request: http::Request<Body>| request)
@@ -150,22 +193,40 @@ impl Server {
         handle.set(false).await;
         let draining = handle.clone();
         let addr = self.addr;
-        let accepting = connection::accept(self.listener, stack, self.options, shutdown.clone());
+        let accepting = connection::accept(self.listener, self.tls, stack, self.options, shutdown.clone());
         let task = tokio::spawn(async move {
             let announce = async {
                 shutdown.cancelled().await;
                 draining.set(false).await;
             };
-            tokio::join!(accepting, announce);
+            let drained = CancellationToken::new();
+            let serving = async {
+                tokio::join!(accepting, announce);
+                drained.cancel();
+            };
+            // Probes are answered until the last call has ended: a service that drains is not a dead one.
+            tokio::join!(serving, async {
+                if let Some(probes) = probes {
+                    probes.answer(drained.clone()).await;
+                }
+            });
         });
-        Handle { addr, health: handle, task }
+        Handle { addr, health_addr, health: handle, task }
     }
+}
+
+async fn listen(service: Service, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |cause| ServeError::Bind { service, addr, cause };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
 }
 
 /// A server that runs.
 #[derive(Debug)]
 pub struct Handle {
     addr: SocketAddr,
+    health_addr: Option<SocketAddr>,
     health: HealthHandle,
     task: JoinHandle<()>,
 }
@@ -174,6 +235,11 @@ impl Handle {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it answers health checks in plain, if it does so elsewhere.
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.health_addr
     }
 
     /// What health checks are told.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body, transport::Channel};
 use tower::ServiceExt;
@@ -12,10 +12,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use super::{
     breaker::{Health, Ticket},
     from_peer::FromPeer,
+    pool::{Picked, Pool, Verdict},
     reason_of,
 };
 use crate::{
     Deadline, Error, Service,
+    auth::{TENANT_HEADER, current_tenant},
     deadline::format_grpc_timeout,
     error::has_details,
     layer::{
@@ -33,25 +35,29 @@ use crate::{
 /// What attempts are made with.
 #[derive(Clone, Debug)]
 pub(super) struct Wire {
-    pub channel: Channel,
     pub caller: Service,
     pub peer: Service,
     pub host: Arc<str>,
     pub port: u16,
     /// The least time in which the peer should have answered.
     pub patience: Duration,
+    /// What is shown to the peer. It is marked as a secret, so that it is neither printed nor kept in tables of headers.
+    pub bearer: Option<HeaderValue>,
 }
 
 impl Wire {
-    /// Sends a request, for the `number`th time if that is not 0, and tells the ticket how it went.
+    /// Sends a request to a replica, for the `number`th time if that is not 0, and tells the ticket and the pool how it
+    /// went.
     pub async fn send(
         self,
         mut request: Request<Body>,
         deadline: Option<Deadline>,
         number: u32,
         ticket: Ticket,
+        to: (Pool, Picked),
     ) -> Result<Response<Body>, Status> {
         let method = Method::of(request.uri().path());
+        let channel = to.1.channel();
         let call = Call {
             span: self.span(request.uri().path().trim_start_matches('/'), number),
             caller: self.caller,
@@ -60,7 +66,9 @@ impl Wire {
             was_patient: deadline.is_none_or(|deadline| deadline.remaining() >= self.patience),
             code: Code::Cancelled,
             ticket: Some(ticket),
+            to,
         };
+        self.introduce(request.headers_mut());
         propagation::inject(&call.span.context(), request.headers_mut());
         if let Some(deadline) = deadline {
             // Digits and a letter always make a header value.
@@ -71,7 +79,7 @@ impl Wire {
         // What comes after the first word of a generation is not the work of the server that asked for it.
         let place = (method.class == Some(Class::Stream)).then(Place::current).flatten();
         let span = call.span.clone();
-        let outcome = self.exchange(request, deadline).instrument(span).await;
+        let outcome = self.exchange(channel, request, deadline).instrument(span).await;
         let outcome = call.watch(outcome);
         match place {
             Some(place) => outcome.map(|response| at_first_message(response, move || place.done())),
@@ -79,10 +87,26 @@ impl Wire {
         }
     }
 
-    async fn exchange(self, request: Request<Body>, deadline: Option<Deadline>) -> Result<Response<Body>, Status> {
+    /// Says for whom the call is: for the tenant of the call that this task works on, or whoever the key belongs to.
+    fn introduce(&self, headers: &mut HeaderMap) {
+        headers.remove(TENANT_HEADER);
+        if let Some(tenant) = current_tenant().and_then(|tenant| tenant.to_header()) {
+            headers.insert(TENANT_HEADER, tenant);
+        }
+        if let Some(bearer) = &self.bearer {
+            headers.insert(AUTHORIZATION, bearer.clone());
+        }
+    }
+
+    async fn exchange(
+        self,
+        channel: Channel,
+        request: Request<Body>,
+        deadline: Option<Deadline>,
+    ) -> Result<Response<Body>, Status> {
         let peer = self.peer;
         let sent = async move {
-            let answered = self.channel.oneshot(request).await.map_err(|error| unavailable(peer, &error))?;
+            let answered = channel.oneshot(request).await.map_err(|error| unavailable(peer, &error))?;
             Ok(answered.map(|inner| Body::new(FromPeer { inner, peer })))
         };
         match deadline {
@@ -125,6 +149,8 @@ struct Call {
     was_patient: bool,
     code: Code,
     ticket: Option<Ticket>,
+    /// Where the call is, and who is told how it went there.
+    to: (Pool, Picked),
 }
 
 impl Call {
@@ -174,8 +200,16 @@ impl Call {
     fn end(mut self, code: Code, health: Health) {
         record(&self.span, code, code != Code::Ok);
         self.code = code;
+        let (pool, picked) = &self.to;
+        match health {
+            Health::Answered => pool.note(picked, Verdict::Answered),
+            Health::Failed if code == Code::DeadlineExceeded => pool.note(picked, Verdict::Silent),
+            Health::Failed => pool.note(picked, Verdict::Broken),
+            Health::Unknown => {}
+        }
         if let Some(ticket) = self.ticket.take() {
-            ticket.tell(health);
+            // One replica that fails says nothing about the service, as long as others serve.
+            ticket.tell(if health == Health::Failed && pool.is_fit() { Health::Unknown } else { health });
         }
     }
 }
@@ -189,14 +223,34 @@ impl Drop for Call {
 /// The catalogue's error for a call that the transport gave up.
 pub(super) fn unavailable(peer: Service, error: &(dyn std::error::Error + 'static)) -> Status {
     let mut causes = String::new();
+    let mut is_unsent = false;
     let mut next = Some(error);
     while let Some(cause) = next {
         // The channel has a timer of its own on the header that was set, and may be the first to notice.
         if cause.is::<tonic::TimeoutExpired>() {
             return too_late();
         }
-        causes = format!("{causes}: {cause}");
+        is_unsent |= cause.is::<tonic::ConnectError>();
+        let words = cause.to_string();
+        // Wrappers quote what they wrap.
+        if !causes.ends_with(&words) {
+            causes = format!("{causes}: {words}");
+        }
         next = cause.source();
     }
-    Error::new(reason_of(peer), format!("the {peer} cannot be reached{causes}")).into()
+    let mut status = Status::from(Error::new(reason_of(peer), format!("the {peer} cannot be reached{causes}")));
+    if is_unsent {
+        status.set_source(Arc::new(NeverSent));
+    }
+    status
+}
+
+/// Marks a call for which there was no connection, so that its server cannot have seen it.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection could be made")]
+struct NeverSent;
+
+/// Whether a call failed before anything of it was sent.
+pub(super) fn was_never_sent(status: &Status) -> bool {
+    std::error::Error::source(status).is_some_and(|source| source.is::<NeverSent>())
 }

@@ -1,16 +1,21 @@
 //! Where another service is and how it is called.
 
 use serde::{Deserialize, Serialize};
-use tonic::transport::Endpoint;
 
-use crate::{ConfigError, config::at_least};
+use super::pool::Target;
+use crate::{ClientTlsOptions, ConfigError, config::at_least};
 
 /// Where another service is and how it is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientOptions {
-    /// Its address, as `http://HOST:PORT`.
+    /// Where it is: `http://HOST:PORT`, or `https://` with `tls`; `dns:///NAME:PORT` for all replicas that the name has;
+    /// or a list, `HOST:PORT,HOST:PORT`.
     pub endpoint: String,
+    /// How often a name is resolved again, in milliseconds, give or take a tenth.
+    pub resolve_ms: u64,
+    /// Whom it trusts, and what it shows of itself. Without it connections are in plain.
+    pub tls: Option<ClientTlsOptions>,
     /// How long a connection may take, in milliseconds.
     pub connect_timeout_ms: u64,
     /// The budget of a call that carries no deadline, in milliseconds.
@@ -57,6 +62,8 @@ impl ClientOptions {
     pub fn to(port: u16) -> Self {
         Self {
             endpoint: format!("http://127.0.0.1:{port}"),
+            resolve_ms: 5_000,
+            tls: None,
             connect_timeout_ms: 2_000,
             default_timeout_ms: 30_000,
             keepalive_ms: 20_000,
@@ -71,7 +78,9 @@ impl ClientOptions {
     /// # Errors
     /// Names the first key that will not do.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        self.tls.as_ref().map_or(Ok(()), ClientTlsOptions::validate).map_err(|error| error.within("tls"))?;
         self.parse()?;
+        at_least("resolve_ms", self.resolve_ms, 100)?;
         at_least("connect_timeout_ms", self.connect_timeout_ms, 1)?;
         at_least("default_timeout_ms", self.default_timeout_ms, 1)?;
         at_least("keepalive_ms", self.keepalive_ms, 100)?;
@@ -82,14 +91,10 @@ impl ClientOptions {
         at_least("breaker.pause_ms", self.breaker.pause_ms, 1)
     }
 
-    /// The address, ready to connect to.
-    pub(super) fn parse(&self) -> Result<Endpoint, ConfigError> {
-        let bad = |why: String| ConfigError::new("endpoint", &self.endpoint, why);
-        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|error| bad(error.to_string()))?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
-            return Err(bad("must look like http://HOST:PORT".into()));
-        }
-        Ok(endpoint)
+    /// What the endpoint names.
+    pub(super) fn parse(&self) -> Result<Target, ConfigError> {
+        Target::parse(&self.endpoint, self.tls.is_some())
+            .map_err(|why| ConfigError::new("endpoint", &self.endpoint, why))
     }
 }
 

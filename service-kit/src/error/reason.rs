@@ -99,6 +99,12 @@ catalogue! {
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented, "check the address and the version of the .proto files";
     /// The caller's deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, "allow more time; the trace shows which hop took it";
+    /// A caller who has not said who they are, or not so that it could be believed.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, "send a key or token that this server knows as the metadata `authorization: Bearer KEY`; `--api-key` does that";
+    /// A call that its caller may not make.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "ask somebody who operates the service, or use an operator's key";
+    /// More than the tenant may ask for.
+    QuotaExceeded = "QUOTA_EXCEEDED", ResourceExhausted, "try again after the delay that the error carries, or have the tenant's quota raised";
     /// More work than the service takes at once.
     Overloaded = "OVERLOADED", Unavailable, "try again after the delay that the error carries";
     /// The model host does not answer.

@@ -29,6 +29,9 @@ impl From<Error> for Status {
         if let Some(field) = error.field() {
             details.add_bad_request_violation(field, error.message());
         }
+        if let Some((subject, quota)) = error.quota() {
+            details.add_quota_failure_violation(subject, quota);
+        }
         let mut metadata = MetadataMap::new();
         if let Some(delay) = error.retry_after() {
             details.set_retry_info(Some(delay));
@@ -51,6 +54,9 @@ impl From<Status> for Error {
         if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
             error = error.with_retry_after(delay);
         }
+        if let Some(violation) = details.quota_failure().and_then(|quota| quota.violations.first()) {
+            error = error.with_quota(violation.subject.clone(), violation.description.clone());
+        }
         error
     }
 }
@@ -66,6 +72,8 @@ fn foreign(status: &Status) -> Reason {
         Code::Cancelled if status.message().contains("Timeout expired") => Reason::DeadlineExceeded,
         Code::Cancelled => Reason::Cancelled,
         Code::Unavailable => Reason::ShuttingDown,
+        Code::Unauthenticated => Reason::Unauthenticated,
+        Code::PermissionDenied => Reason::PermissionDenied,
         // tonic answers INTERNAL to bytes that are no message of the method.
         Code::Internal if status.message().contains("decode") => Reason::MessageMalformed,
         _ => Reason::Internal,
@@ -83,7 +91,8 @@ mod tests {
         for reason in Reason::ALL {
             let error = Error::new(*reason, "k is 0; it must be 1 to 100")
                 .with_field("options.k")
-                .with_retry_after(Duration::from_millis(250));
+                .with_retry_after(Duration::from_millis(250))
+                .with_quota("tenant:acme", "5 calls a second");
             let status = Status::from(error.clone());
             assert_eq!(status.code(), reason.grpc_code());
             assert_eq!(Error::from(status), error);

@@ -1,6 +1,9 @@
 //! The kit through real sockets: a small gRPC service behind the real server and client.
 
+mod authority;
+mod balance;
 mod breakers;
+mod callers;
 mod deadlines;
 mod flood;
 mod propagation;
@@ -8,3 +11,4 @@ mod refusals;
 mod retries;
 mod shutdown;
 mod support;
+mod tls;

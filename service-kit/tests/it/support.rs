@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use trivium_proto::model::v1::{
     model_service_server::{ModelService, ModelServiceServer, SERVICE_NAME},
 };
 use trivium_service_kit::{
-    ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, Server, ServerOptions, Service,
+    Caller, ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, Server, ServerOptions, Service,
 };
 
 /// Analyze waits as many milliseconds as the query says. Generate sends the
@@ -37,6 +37,10 @@ pub struct Scripted {
     /// Those of Analyze that run, and the most that ever did.
     running: AtomicUsize,
     most_running: Arc<AtomicUsize>,
+    /// On whose behalf Analyze was called, where that is asked.
+    tenants: Arc<Mutex<Vec<String>>>,
+    /// Another such service, whose Analyze is called by this one's, and by its Generate while the answer is read.
+    inner: Option<ModelServiceClient<GrpcChannel>>,
 }
 
 /// A text that gets no answer.
@@ -63,6 +67,12 @@ fn wait_of(text: &str) -> Duration {
 impl ModelService for Scripted {
     async fn analyze(&self, request: Request<AnalyzeRequest>) -> Result<Response<AnalyzeResponse>, Status> {
         self.refuse(&request.get_ref().text)?;
+        if let Caller::Tenant { tenant, .. } = Caller::of(&request) {
+            self.tenants.lock().expect("no test panics with it").push(tenant.name().to_owned());
+        }
+        if let Some(inner) = &self.inner {
+            return inner.clone().analyze(request.into_inner()).await;
+        }
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_running.fetch_max(running, Ordering::Relaxed);
         tokio::time::sleep(wait_of(&request.get_ref().text)).await;
@@ -84,9 +94,13 @@ impl ModelService for Scripted {
     async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         let query = request.into_inner().query;
         self.refuse(&query)?;
+        let inner = self.inner.clone();
         let pieces = stream::unfold(0, move |sent| {
-            let query = query.clone();
+            let (query, inner) = (query.clone(), inner.clone().filter(|_| sent == 0));
             async move {
+                if let Some(mut inner) = inner {
+                    inner.analyze(analyze(0)).await.expect("passed on");
+                }
                 if sent == 3 {
                     return None;
                 }
@@ -136,17 +150,27 @@ pub struct Running {
     pub stop: CancellationToken,
     calls: Arc<AtomicUsize>,
     most_running: Arc<AtomicUsize>,
+    tenants: Arc<Mutex<Vec<String>>>,
 }
 
 pub async fn start(options: ServerOptions) -> Running {
+    serve(Scripted::default(), options).await
+}
+
+/// One that passes calls on to another.
+pub async fn start_relay(options: ServerOptions, inner: u16) -> Running {
+    serve(Scripted { inner: Some(client_to(inner)), ..Scripted::default() }, options).await
+}
+
+async fn serve(scripted: Scripted, options: ServerOptions) -> Running {
     let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
-    let scripted = Scripted::default();
+    let tenants = Arc::clone(&scripted.tenants);
     let (calls, most_running) = (Arc::clone(&scripted.calls), Arc::clone(&scripted.most_running));
     let service = ModelServiceServer::new(scripted).max_decoding_message_size(options.max_message_bytes);
     let stop = CancellationToken::new();
     let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone()).await;
     handle.set_serving(true).await;
-    Running { handle, stop, calls, most_running }
+    Running { handle, stop, calls, most_running, tenants }
 }
 
 impl Running {
@@ -157,6 +181,11 @@ impl Running {
     /// The calls of Analyze and Generate that arrived.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// On whose behalf Analyze was called.
+    pub fn tenants(&self) -> Vec<String> {
+        self.tenants.lock().expect("no test panics with it").clone()
     }
 
     /// The most calls of Analyze that ever ran at once, as long as none was given up.
