@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use trivium_proto::model::v1::AnalyzeResponse;
+use trivium_service_kit::Tenant;
 
 use crate::bundle::ModelRef;
 
@@ -15,6 +16,9 @@ const LONGEST_TEXT_BYTES: usize = 1024;
 /// for as long as it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AnalysisKey {
+    /// Whose query it is: that another tenant has asked the same is nobody's business, and could be told by the time that
+    /// an answer takes.
+    pub tenant: Tenant,
     /// The query.
     pub text: String,
     /// The intent model, if the intent was asked for.
@@ -70,6 +74,7 @@ mod tests {
 
     fn key(text: &str, version: &str) -> AnalysisKey {
         AnalysisKey {
+            tenant: Tenant::default(),
             text: text.to_owned(),
             intent: ModelRef::new("intents", version).ok(),
             encoder: None,
@@ -98,6 +103,8 @@ mod tests {
     fn another_version_or_another_wish_is_another_analysis() {
         let analyses = Analyses::new(8);
         analyses.keep(key("a", "1"), analysis(1));
+        let of_other = AnalysisKey { tenant: Tenant::named("other").expect("a name"), ..key("a", "1") };
+        assert_eq!(analyses.find(&of_other), None);
         assert_eq!(analyses.find(&key("a", "2")), None);
         let with_vector = AnalysisKey { encoder: ModelRef::new("minilm", "1").ok(), ..key("a", "1") };
         assert_eq!(analyses.find(&with_vector), None);

@@ -34,7 +34,9 @@ impl ModelService for Edge {
         request: Request<proto::AnalyzeRequest>,
     ) -> Result<Response<proto::AnalyzeResponse>, Status> {
         let waits = waits(&request);
-        let analysis = self.host.analyze(request.into_inner(), waits).await?;
+        // A service that asks on its own behalf shares what is remembered with nobody but its like.
+        let tenant = trivium_service_kit::Caller::of(&request).tenant().unwrap_or_default();
+        let analysis = self.host.analyze(request.into_inner(), tenant, waits).await?;
         Ok(Response::new(analysis))
     }
 
@@ -58,8 +60,18 @@ impl ModelService for Edge {
         request: Request<proto::GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
         let deadline = Deadline::of(&request);
+        // Where the router asks, it keeps count itself.
+        let caller = trivium_service_kit::Caller::of(&request);
         let events = self.host.generate(request.into_inner(), deadline.at().into_std())?;
-        Ok(Response::new(events.map(|event| event.map_err(Status::from)).boxed()))
+        let booked = events.inspect(move |event| {
+            if let Ok(proto::GenerateResponse { event: Some(proto::generate_response::Event::Summary(summary)) }) =
+                event
+                && let Some(usage) = &summary.usage
+            {
+                caller.used_tokens(u64::from(usage.input_tokens) + u64::from(usage.output_tokens));
+            }
+        });
+        Ok(Response::new(booked.map(|event| event.map_err(Status::from)).boxed()))
     }
 
     async fn rerank(&self, request: Request<proto::RerankRequest>) -> Result<Response<proto::RerankResponse>, Status> {

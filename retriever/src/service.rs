@@ -17,7 +17,7 @@ use crate::search::{self, Depth, Found, SearchQuery};
 use crate::stored::{StoredDocument, read_documents};
 use std::sync::Arc;
 use std::time::Duration;
-use trivium_service_kit::{Deadline, Error, Reason};
+use trivium_service_kit::{Deadline, Error, Reason, Tenant};
 
 pub(crate) use snapshots::as_of_error;
 pub use snapshots::checked_tag;
@@ -38,12 +38,14 @@ pub struct Limits {
     pub depth: Depth,
 }
 
-/// Collections, and an encoder to fill and to search them with.
+/// The collections of one tenant, and an encoder to fill and to search them with. Cheap to clone.
+#[derive(Clone)]
 pub struct Retriever {
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
+    tenant: Tenant,
     embedder: Arc<dyn Embedder>,
     limits: Limits,
-    upgrades: upgrade::Upgrades,
+    upgrades: Arc<upgrade::Upgrades>,
 }
 
 /// What a request to make a collection asks for.
@@ -71,9 +73,15 @@ pub struct Documents {
 }
 
 impl Retriever {
-    /// Serves the collections of a catalog.
+    /// Serves the collections of a catalog that belong to no named tenant.
     pub fn new(catalog: Catalog, embedder: Arc<dyn Embedder>, limits: Limits) -> Self {
-        Self { catalog, embedder, limits, upgrades: upgrade::Upgrades::default() }
+        Self { catalog: Arc::new(catalog), tenant: Tenant::default(), embedder, limits, upgrades: Arc::default() }
+    }
+
+    /// Serves those of a tenant. Whatever it is asked, it knows no others.
+    #[must_use]
+    pub fn of(&self, tenant: Tenant) -> Self {
+        Self { tenant, ..self.clone() }
     }
 
     /// Limits that the configuration set.
@@ -90,7 +98,7 @@ impl Retriever {
         checked_name("name", &wanted.name)?;
         metadata::check_fields(&wanted.metadata_fields)
             .map_err(|error| invalid("metadata_fields", &error.to_string()))?;
-        if let Ok(existing) = self.catalog.get(&wanted.name) {
+        if let Ok(existing) = self.catalog.get_of(self.tenant.name(), &wanted.name) {
             return match wanted.if_absent && fits(existing.spec(), &wanted) {
                 true => Ok(existing),
                 false => Err(exists(&wanted.name)),
@@ -104,7 +112,7 @@ impl Retriever {
         }
         let tokens = self.embedder.token_column(&encoder.model, deadline).await?;
         let spec = CollectionSpec::new(&wanted.name, encoder.model, encoder.dimension, wanted.metadata_fields);
-        let spec = spec.with_tokens(tokens);
+        let spec = spec.with_tokens(tokens).of_tenant(self.tenant.name());
         self.catalog.create(spec, wanted.if_absent).await.map_err(|error| collection_error(&error))
     }
 
@@ -114,12 +122,12 @@ impl Retriever {
     /// `FIELD_INVALID` for what cannot be a name, `COLLECTION_NOT_FOUND`.
     pub fn collection(&self, field: &str, name: &str) -> Result<Arc<Collection>, Error> {
         checked_name(field, name)?;
-        self.catalog.get(name).map_err(|error| collection_error(&error).with_field(field))
+        self.catalog.get_of(self.tenant.name(), name).map_err(|error| collection_error(&error).with_field(field))
     }
 
     /// All collections, by name.
     pub fn collections(&self) -> Vec<Arc<Collection>> {
-        self.catalog.list()
+        self.catalog.list_of(self.tenant.name())
     }
 
     /// Removes a collection and its files.
@@ -128,7 +136,7 @@ impl Retriever {
     /// As [`Retriever::collection`], and `STORAGE_FAILED`.
     pub async fn delete_collection(&self, name: &str) -> Result<(), Error> {
         checked_name("name", name)?;
-        self.catalog.delete(name).await.map_err(|error| collection_error(&error))
+        self.catalog.delete_of(self.tenant.name(), name).await.map_err(|error| collection_error(&error))
     }
 
     /// Gets ready to take documents into a collection.
@@ -206,7 +214,7 @@ impl Retriever {
         search::search(collection, self.embedder.as_ref(), query, self.limits.depth, deadline).await
     }
 
-    /// Finishes the writes that wait, and takes no more.
+    /// Finishes the writes that wait, of all tenants, and takes no more.
     pub async fn close(&self) {
         self.upgrades.stop();
         self.catalog.close().await;

@@ -13,6 +13,7 @@ mod reader;
 mod replay;
 mod request;
 mod segment;
+mod tenants;
 mod witness;
 mod writer;
 
@@ -37,6 +38,7 @@ pub(crate) use self::{
     reader::Exported,
     replay::replay,
     request::{feedback, past_request},
+    tenants::Audits,
     witness::{Past, Witness},
 };
 use self::{

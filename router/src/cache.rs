@@ -22,7 +22,7 @@ use trivium_proto::{
     router::v1::{Account, CacheMode, QueryOptions},
 };
 use trivium_service_kit::{
-    Deadline, Error, Reason, Service,
+    Deadline, Error, Reason, Service, Tenant,
     telemetry::{self, metrics},
 };
 
@@ -83,6 +83,8 @@ pub(crate) struct Miss {
 
 /// A query as the cache sees it.
 pub(crate) struct Asked<'a> {
+    /// Whose query it is.
+    pub tenant: &'a Tenant,
     /// The query.
     pub question: &'a Question,
     /// The caller's options.
@@ -119,13 +121,13 @@ impl Cache {
     pub async fn find(&self, engine: &Engine, asked: Asked<'_>, witness: &Witness) -> Lookup {
         let Some(kept) = &self.0 else { return Lookup::Off };
         let started = Instant::now();
-        let Asked { question, options, policy, deadline } = asked;
+        let Asked { tenant, question, options, policy, deadline } = asked;
         let deadline = Deadline::after(deadline.remaining() / LOOKUP_SHARE);
         if options.cache() == CacheMode::Bypass || options.as_of.is_some() {
             return Lookup::Off;
         }
-        let exact = Key::exact(&question.text, options, policy.version());
-        let normalised = Key::normalised(&question.text, options, policy.version());
+        let exact = Key::exact(tenant, &question.text, options, policy.version());
+        let normalised = Key::normalised(tenant, &question.text, options, policy.version());
         let found = kept.entries.get(&exact).or_else(|| kept.normalised(&normalised, &question.text, policy));
         let ask_models = models(engine, found.as_deref(), deadline);
         let (collections, analysis) = tokio::join!(collections(engine, options, policy, deadline), ask_models);

@@ -12,9 +12,9 @@ use trivium_proto::router::v1::{
     SubmitFeedbackResponse,
     router_service_server::{RouterService, RouterServiceServer},
 };
-use trivium_service_kit::Deadline;
+use trivium_service_kit::{Caller, Deadline};
 
-use crate::service::Service;
+use crate::service::Tenants;
 
 /// The full names of the gRPC services, for health checks.
 pub(crate) const NAMES: [&str; 2] = [
@@ -23,7 +23,7 @@ pub(crate) const NAMES: [&str; 2] = [
 ];
 
 /// The service as routes of a server.
-pub(crate) fn routes(service: Service, max_message_bytes: usize) -> Routes {
+pub(crate) fn routes(service: Tenants, max_message_bytes: usize) -> Routes {
     let audit = audit::server(service.clone(), max_message_bytes);
     Routes::new(
         RouterServiceServer::new(Edge(service))
@@ -33,19 +33,21 @@ pub(crate) fn routes(service: Service, max_message_bytes: usize) -> Routes {
     .add_service(audit)
 }
 
-struct Edge(Service);
+struct Edge(Tenants);
 
 #[tonic::async_trait]
 impl RouterService for Edge {
     async fn route(&self, request: Request<RouteRequest>) -> Result<Response<RouteResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        Ok(Response::new(self.0.route(request.into_inner(), deadline).await?))
+        Ok(Response::new(service.route(request.into_inner(), deadline).await?))
     }
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
         // What a query carries through its hops is large, and would be moved from call to call.
-        Ok(Response::new(Box::pin(self.0.query(request.into_inner(), deadline)).await?))
+        Ok(Response::new(Box::pin(service.query(request.into_inner(), deadline)).await?))
     }
 
     type QueryStreamStream = Pin<Box<dyn Stream<Item = Result<QueryStreamResponse, Status>> + Send>>;
@@ -54,8 +56,9 @@ impl RouterService for Edge {
         &self,
         request: Request<QueryStreamRequest>,
     ) -> Result<Response<Self::QueryStreamStream>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        let events = self.0.query_stream(request.into_inner(), deadline)?;
+        let events = service.query_stream(request.into_inner(), deadline)?;
         let messages = events.map(|event| match event {
             Ok(event) => Ok(QueryStreamResponse { event: Some(event) }),
             Err(error) => Err(Status::from(error)),
@@ -67,18 +70,21 @@ impl RouterService for Edge {
         &self,
         request: Request<CheckLabelsRequest>,
     ) -> Result<Response<CheckLabelsResponse>, Status> {
-        Ok(Response::new(self.0.check_labels(request.into_inner())?))
+        let service = self.0.of(Caller::of(&request))?;
+        Ok(Response::new(service.check_labels(request.into_inner())?))
     }
 
     async fn submit_feedback(
         &self,
         request: Request<SubmitFeedbackRequest>,
     ) -> Result<Response<SubmitFeedbackResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        Ok(Response::new(self.0.submit_feedback(request.into_inner(), deadline).await?))
+        Ok(Response::new(service.submit_feedback(request.into_inner(), deadline).await?))
     }
 
-    async fn get_policy(&self, _: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
-        Ok(Response::new(self.0.get_policy()))
+    async fn get_policy(&self, request: Request<GetPolicyRequest>) -> Result<Response<GetPolicyResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
+        Ok(Response::new(service.get_policy()))
     }
 }

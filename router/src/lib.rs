@@ -37,7 +37,13 @@ pub use options::{HopOptions, Options};
 pub use source::SourceError;
 
 use self::{
-    audit::Audit, cache::Cache, execute::Engine, policy::Policy, readiness::Gate, service::Service, source::Source,
+    audit::Audits,
+    cache::Cache,
+    execute::Engine,
+    policy::Policy,
+    readiness::Gate,
+    service::{Shared, Tenants},
+    source::Source,
 };
 
 /// Why a router does not serve.
@@ -74,23 +80,23 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let source = Source::new(&options);
     let policy = Arc::new(ArcSwap::from_pointee(source.read().await?));
     let engine = Arc::new(Engine::connect(&options)?);
-    let audit = Audit::open(&options.audit, &options.collections)?;
+    let audits = Audits::open(&options.audit, &options.collections)?;
     let server = Server::bind(trivium_service_kit::Service::Router, &options.server).await?;
     let (opener, gate) = watch::channel(Gate::closed());
-    let service = Service {
+    let service = Shared {
         engine: Arc::clone(&engine),
         policy: Arc::clone(&policy),
         collections: options.collections.clone().into(),
         gate: gate.clone(),
-        audit: audit.clone(),
         cache: Cache::new(&options.cache),
     };
+    let service = Tenants::new(service, audits.clone());
     let routes = grpc::routes(service, options.server.max_message_bytes);
     let server = server.serve(routes, &grpc::NAMES, shutdown.clone()).await;
     let health = server.health();
     let keeper = Keeper { engine, policy, source: source.clone(), opener, health };
     tokio::spawn(async move { shutdown.run_until_cancelled(keeper.run()).await });
-    Ok(Handle { server, source, gate, audit })
+    Ok(Handle { server, source, gate, audits })
 }
 
 /// What goes on beside the queries: opening the gate, and following the policy file.
@@ -120,7 +126,7 @@ pub struct Handle {
     server: server::Handle,
     source: Source,
     gate: watch::Receiver<Gate>,
-    audit: Audit,
+    audits: Audits,
 }
 
 impl Handle {
@@ -150,7 +156,7 @@ impl Handle {
     pub async fn stopped(self) -> Result<(), Error> {
         self.server.stopped().await;
         // Every call has handed in its record by now, those that were cut as well.
-        self.audit.close().await;
+        self.audits.close().await;
         Ok(())
     }
 }

@@ -12,13 +12,13 @@ use futures::{
 use tokio::sync::watch;
 use tracing::Instrument;
 use trivium_proto::router::v1::{
-    AuditCall, CheckLabelsRequest, CheckLabelsResponse, GetPolicyResponse, QueryOptions, QueryRequest, QueryResponse,
-    QueryStreamRequest, RouteRequest, RouteResponse,
+    Account, AuditCall, CheckLabelsRequest, CheckLabelsResponse, GetPolicyResponse, QueryOptions, QueryRequest,
+    QueryResponse, QueryStreamRequest, RouteRequest, RouteResponse,
 };
-use trivium_service_kit::{Deadline, Error};
+use trivium_service_kit::{Caller, Deadline, Error, Tenant};
 
 use crate::{
-    audit::{Audit, Call, Draft, Watched, Witness},
+    audit::{Audit, Audits, Call, Draft, Watched, Witness},
     cache::{Asked, Cache, Lookup},
     execute::{Engine, Event, answer, fold},
     policy::{LabelDifference, Policy},
@@ -27,9 +27,51 @@ use crate::{
     trace,
 };
 
-/// What serves the calls.
+/// What serves the calls of all tenants. There is no way to it but through a caller, so that no call can forget whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenants {
+    shared: Arc<Shared>,
+    audits: Audits,
+}
+
+impl Tenants {
+    /// Serves everybody with the same means, and records for each tenant by itself.
+    pub fn new(shared: Shared, audits: Audits) -> Self {
+        Self { shared: Arc::new(shared), audits }
+    }
+
+    /// What serves the calls of one caller.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` for a service that works for nobody, `STORAGE_FAILED` when nothing can be recorded.
+    pub fn of(&self, caller: Caller) -> Result<Service, Error> {
+        let tenant = caller.tenant()?;
+        let audit = self.audits.of(&tenant)?;
+        Ok(Service { shared: Arc::clone(&self.shared), caller, tenant, audit })
+    }
+}
+
+/// What serves the calls of one caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
+    shared: Arc<Shared>,
+    caller: Caller,
+    tenant: Tenant,
+    /// The record of what was decided for the tenant.
+    pub audit: Audit,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// What all tenants are served with.
+#[derive(Debug)]
+pub(crate) struct Shared {
     /// The services below.
     pub engine: Arc<Engine>,
     /// The policy that serves. Each query keeps the one that it began with.
@@ -38,9 +80,7 @@ pub(crate) struct Service {
     pub collections: Arc<[String]>,
     /// Whether queries are taken.
     pub gate: watch::Receiver<Gate>,
-    /// The record of what was decided.
-    pub audit: Audit,
-    /// Answers that are given again.
+    /// Answers that are given again, each to its tenant.
     pub cache: Cache,
 }
 
@@ -114,13 +154,25 @@ impl Service {
         let witness = Arc::new(Witness::default());
         let options = options.unwrap_or_default();
         let draft = self.draft(call, &query.question, &options, &policy, &witness);
-        let fresh = Fresh { engine: Arc::clone(&self.engine), policy, query, deadline, witness };
+        let engine = Arc::clone(&self.engine);
+        let fresh = Fresh { engine, policy, query, deadline, witness, tenant: self.tenant.clone() };
         let events = match self.cache.is_on() {
             // The lookup runs as the stream is polled, and belongs to the caller's span as a fresh run does.
             true => stream::once(fresh.or_cached(self.cache.clone(), options).in_current_span()).flatten().boxed(),
             false => fresh.run().boxed(),
         };
-        Ok(Watched::new(events, draft))
+        Ok(Watched::new(self.booked(events), draft))
+    }
+
+    /// Events whose last has the tokens booked that the language model read and wrote.
+    fn booked(&self, events: BoxStream<'static, Result<Event, Error>>) -> BoxStream<'static, Result<Event, Error>> {
+        let caller = self.caller.clone();
+        let book = move |event: &Result<Event, Error>| {
+            if let Ok(Event::Account(account)) = event {
+                book(&caller, account);
+            }
+        };
+        events.inspect(book).boxed()
     }
 
     /// The record of a call that begins, where records are kept.
@@ -144,6 +196,13 @@ impl Service {
     }
 }
 
+/// Books the tokens that a language model read and wrote for an answer.
+fn book(caller: &Caller, account: &Account) {
+    if let Some(usage) = account.usage.as_ref().filter(|_| !account.cached) {
+        caller.used_tokens(u64::from(usage.input_tokens) + u64::from(usage.output_tokens));
+    }
+}
+
 /// A query that is about to run.
 struct Fresh {
     engine: Arc<Engine>,
@@ -151,18 +210,24 @@ struct Fresh {
     query: Query,
     deadline: Deadline,
     witness: Arc<Witness>,
+    tenant: Tenant,
 }
 
 impl Fresh {
     fn run(self) -> impl Stream<Item = Result<Event, Error>> + Send + use<> {
-        let Self { engine, policy, query, deadline, witness } = self;
+        let Self { engine, policy, query, deadline, witness, .. } = self;
         answer(engine, policy, query, deadline, witness)
     }
 
     /// The cached answer if there is one that still holds, else a fresh one.
     async fn or_cached(self, cache: Cache, options: QueryOptions) -> BoxStream<'static, Result<Event, Error>> {
-        let asked =
-            Asked { question: &self.query.question, options: &options, policy: &self.policy, deadline: self.deadline };
+        let asked = Asked {
+            tenant: &self.tenant,
+            question: &self.query.question,
+            options: &options,
+            policy: &self.policy,
+            deadline: self.deadline,
+        };
         match cache.find(&self.engine, asked, &self.witness).await {
             Lookup::Off => self.run().boxed(),
             Lookup::Hit(events) => stream::iter(events.into_iter().map(Ok)).boxed(),

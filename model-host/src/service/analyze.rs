@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::Span;
 use trivium_proto::model::v1 as proto;
 use trivium_service_kit::telemetry::capture_content;
-use trivium_service_kit::{Error, Reason, validate};
+use trivium_service_kit::{Error, Reason, Tenant, validate};
 
 use super::{ModelHost, Waits, embed, failed, wire};
 use crate::analyses::AnalysisKey;
@@ -37,7 +37,12 @@ impl ModelHost {
     ///
     /// # Errors
     /// For a bad query, when a model that is needed does not serve, and as [`Self::embed`].
-    pub async fn analyze(&self, request: proto::AnalyzeRequest, waits: Waits) -> Result<proto::AnalyzeResponse, Error> {
+    pub async fn analyze(
+        &self,
+        request: proto::AnalyzeRequest,
+        tenant: Tenant,
+        waits: Waits,
+    ) -> Result<proto::AnalyzeResponse, Error> {
         validate::query("text", &request.text)?;
         validate::not_served("earlier_turns", !request.earlier_turns.is_empty())?;
         if !request.intent && !request.vector {
@@ -46,7 +51,7 @@ impl ModelHost {
         // Taken once: whatever is promoted meanwhile, the answer is of these versions.
         let serving = self.models.serving();
         let wanted = Wanted::of(&request, &serving)?;
-        let key = wanted.key(request.text);
+        let key = wanted.key(tenant, request.text);
         let remembered = if request.fresh { None } else { self.analyses.find(&key) };
         mark_cached(remembered.is_some());
         let response = match remembered {
@@ -79,8 +84,9 @@ impl Wanted {
         Ok(Self { intent, encoder, projection })
     }
 
-    fn key(&self, text: String) -> AnalysisKey {
+    fn key(&self, tenant: Tenant, text: String) -> AnalysisKey {
         AnalysisKey {
+            tenant,
             text,
             intent: self.intent.as_ref().map(|intent| intent.model.model().clone()),
             encoder: self.encoder.as_ref().map(|encoder| encoder.model().clone()),

@@ -14,7 +14,8 @@ use tokio::sync::Mutex;
 pub struct Catalog {
     folder: PathBuf,
     options: CollectionOptions,
-    collections: RwLock<BTreeMap<String, Arc<Collection>>>,
+    /// By tenant and name.
+    collections: RwLock<BTreeMap<(String, String), Arc<Collection>>>,
     /// Held while collections are made and removed, one at a time.
     changing: Mutex<()>,
     _lock: FolderLock,
@@ -34,22 +35,40 @@ impl Catalog {
         let mut collections = BTreeMap::new();
         for path in finished {
             let collection = Collection::open(&path, &options).await?;
-            collections.insert(collection.spec().name.clone(), Arc::new(collection));
+            let spec = collection.spec();
+            let key = (spec.tenant.clone(), spec.name.clone());
+            collections.insert(key, Arc::new(collection));
         }
         Ok(Self { folder, options, collections: RwLock::new(collections), changing: Mutex::new(()), _lock: lock })
     }
 
-    /// The collection of that name.
+    /// The collection of that name among those without a named tenant.
     ///
     /// # Errors
     /// [`CollectionError::NotFound`].
     pub fn get(&self, name: &str) -> Result<Arc<Collection>, CollectionError> {
-        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        collections.get(name).cloned().ok_or_else(|| CollectionError::NotFound { name: name.to_owned() })
+        self.get_of("", name)
     }
 
-    /// All collections, by name.
-    pub fn list(&self) -> Vec<Arc<Collection>> {
+    /// The collection of that name among a tenant's. One of another tenant is as if it were not there.
+    ///
+    /// # Errors
+    /// [`CollectionError::NotFound`].
+    pub fn get_of(&self, tenant: &str, name: &str) -> Result<Arc<Collection>, CollectionError> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        let found = collections.get(&(tenant.to_owned(), name.to_owned())).cloned();
+        found.ok_or_else(|| CollectionError::NotFound { name: name.to_owned() })
+    }
+
+    /// All collections of a tenant, by name.
+    pub fn list_of(&self, tenant: &str) -> Vec<Arc<Collection>> {
+        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
+        let theirs = collections.iter().filter(|((owner, _), _)| owner == tenant);
+        theirs.map(|(_, collection)| Arc::clone(collection)).collect()
+    }
+
+    /// All collections of all tenants, for what the retriever does by itself.
+    pub fn list_all(&self) -> Vec<Arc<Collection>> {
         self.collections.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
@@ -59,7 +78,7 @@ impl Catalog {
     /// [`CollectionError::Exists`], or whatever keeps the files from being written; nothing is left of them then.
     pub async fn create(&self, spec: CollectionSpec, if_absent: bool) -> Result<Arc<Collection>, CollectionError> {
         let _changing = self.changing.lock().await;
-        if let Ok(existing) = self.get(&spec.name) {
+        if let Ok(existing) = self.get_of(&spec.tenant, &spec.name) {
             return match if_absent && existing.spec().same_as(&spec) {
                 true => Ok(existing),
                 false => Err(CollectionError::Exists { name: spec.name }),
@@ -71,29 +90,30 @@ impl Catalog {
             files::remove_folder(&unfinished)?;
         }
         made?;
-        let collection = Arc::new(Collection::open(&self.folder.join(&spec.name), &self.options).await?);
+        let collection = Arc::new(Collection::open(&self.folder.join(spec.folder()), &self.options).await?);
         let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
-        collections.insert(spec.name, collection.clone());
+        collections.insert((spec.tenant, spec.name), collection.clone());
         Ok(collection)
     }
 
-    /// Removes a collection and its files. Searches that hold it still may fail from then on.
+    /// Removes a tenant's collection and its files. Searches that hold it still may fail from then on.
     ///
     /// # Errors
     /// [`CollectionError::NotFound`], or whatever keeps the files from being removed; after a restart the rest goes.
-    pub async fn delete(&self, name: &str) -> Result<(), CollectionError> {
+    pub async fn delete_of(&self, tenant: &str, name: &str) -> Result<(), CollectionError> {
         let _changing = self.changing.lock().await;
-        let collection = self.get(name)?;
-        self.collections.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let collection = self.get_of(tenant, name)?;
+        let key = (tenant.to_owned(), name.to_owned());
+        self.collections.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         collection.close().await;
         let removed = files::unfinished(&self.folder, "removed");
-        files::rename_durably(&self.folder.join(name), &removed)?;
+        files::rename_durably(&self.folder.join(collection.spec().folder()), &removed)?;
         tokio::task::spawn_blocking(move || files::remove_folder(&removed)).await?
     }
 
     /// Finishes the writes that wait, and takes no more.
     pub async fn close(&self) {
-        for collection in self.list() {
+        for collection in self.list_all() {
             collection.close().await;
         }
     }
@@ -102,6 +122,6 @@ impl Catalog {
         files::make_folder(unfinished)?;
         VectorTable::create(&unfinished.join(&spec.table), spec.layout(), &self.options.caches).await?;
         spec.write(&unfinished.join(files::SPEC))?;
-        files::rename_durably(unfinished, &self.folder.join(&spec.name))
+        files::rename_durably(unfinished, &self.folder.join(spec.folder()))
     }
 }

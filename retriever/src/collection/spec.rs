@@ -27,8 +27,11 @@ pub struct EmbedderRef {
 #[serde(deny_unknown_fields)]
 pub struct CollectionSpec {
     format: u32,
-    /// The collection's name, which is its folder's name as well.
+    /// The collection's name, as its tenant knows it.
     pub name: String,
+    /// The tenant that it belongs to; empty for the one without a name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
     /// Folder of the vector table. It is named anew for each table, so that no cache takes one for another.
     pub table: String,
     /// Length of the vectors.
@@ -65,6 +68,11 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if starts_well && goes_on_well && name.len() <= MAX_NAME_BYTES { Ok(()) } else { Err(NameError) }
 }
 
+/// The folder of a tenant's collection.
+pub(super) fn folder_of(tenant: &str, name: &str) -> String {
+    if tenant.is_empty() { name.to_owned() } else { format!("{tenant}.{name}") }
+}
+
 impl CollectionSpec {
     /// Describes a collection to be, with a table of its own.
     pub fn new(name: &str, embedder: EmbedderRef, dimension: usize, metadata_fields: Vec<MetadataField>) -> Self {
@@ -72,6 +80,7 @@ impl CollectionSpec {
         Self {
             format: FORMAT,
             name: name.to_owned(),
+            tenant: String::new(),
             table: format!("table-{}.lance", &unique[..12]),
             dimension,
             language: "en".to_owned(),
@@ -86,6 +95,19 @@ impl CollectionSpec {
     #[must_use]
     pub fn with_tokens(self, tokens: Option<TokenColumn>) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// The same collection, of a tenant.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: &str) -> Self {
+        tenant.clone_into(&mut self.tenant);
+        self
+    }
+
+    /// Name of the collection's folder. A dot stands between a tenant and a name, and neither has one, so that no two
+    /// collections share a folder.
+    pub fn folder(&self) -> String {
+        folder_of(&self.tenant, &self.name)
     }
 
     /// Whether both describe the same collection, wherever their tables are and whatever version of the program made
@@ -171,6 +193,19 @@ mod tests {
         let read = CollectionSpec::read(&path).unwrap();
         assert!(read.same_as(&spec()));
         assert_ne!(read.table, spec().table);
+    }
+
+    #[test]
+    fn tenants_have_folders_of_their_own_and_the_nameless_one_keeps_its() {
+        assert_eq!(spec().folder(), "docs");
+        assert!(!toml::to_string(&spec()).unwrap().contains("tenant"), "files of before read as they are");
+        let theirs = spec().of_tenant("acme");
+        assert_eq!(theirs.folder(), "acme.docs");
+        assert!(!theirs.same_as(&spec()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(files::SPEC);
+        theirs.write(&path).unwrap();
+        assert_eq!(CollectionSpec::read(&path).unwrap(), theirs);
     }
 
     #[test]

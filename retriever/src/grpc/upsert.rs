@@ -8,7 +8,6 @@ use crate::document::{IncomingDocument, check_batch};
 use crate::ingest::{Ingest, PreparedBatch};
 use crate::service::Retriever;
 use futures::{Stream, StreamExt};
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tonic::Status;
 use trivium_proto::retriever::v1::{UpsertDocumentsRequest, UpsertDocumentsResponse};
@@ -25,7 +24,7 @@ type Answer = Result<UpsertDocumentsResponse, Status>;
 
 /// Takes batches until the client ends the stream or one of them is refused. What was acknowledged before stays.
 pub(super) fn run(
-    retriever: Arc<Retriever>,
+    retriever: Retriever,
     batches: impl Stream<Item = Result<UpsertDocumentsRequest, Status>> + Send + Unpin + 'static,
     deadline: Option<Deadline>,
 ) -> impl Stream<Item = Answer> + Send + 'static {

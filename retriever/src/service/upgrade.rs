@@ -16,7 +16,7 @@ const DOCUMENTS_PER_WRITE: usize = 32;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The upgrades that run, one of a collection at most.
+/// The upgrades that run, by the collection's folder, one of a collection at most.
 #[derive(Default)]
 pub(super) struct Upgrades(Mutex<HashMap<String, AbortOnDropHandle<()>>>);
 
@@ -41,19 +41,19 @@ impl Retriever {
         Ok(collection)
     }
 
-    /// Goes on with the upgrades that the end of a process cut short.
+    /// Goes on with the upgrades of all tenants that the end of a process cut short.
     pub fn resume_upgrades(&self) {
-        let begun = self.collections().into_iter().filter(|collection| collection.token_upgrade().is_some());
+        let begun = self.catalog.list_all().into_iter().filter(|collection| collection.token_upgrade().is_some());
         begun.for_each(|collection| self.run_upgrade(collection));
     }
 
     fn run_upgrade(&self, collection: Arc<Collection>) {
-        let name = collection.spec().name.clone();
+        let folder = collection.spec().folder();
         let mut running = self.upgrades.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, task| !task.is_finished());
         let work = Work { collection, embedder: self.embedder.clone(), limits: self.limits.clone() };
         // One that runs is put aside: it may have looked for the last time a moment ago.
-        running.insert(name, AbortOnDropHandle::new(tokio::spawn(work.run())));
+        running.insert(folder, AbortOnDropHandle::new(tokio::spawn(work.run())));
     }
 }
 

@@ -3,23 +3,24 @@
 use prost::Message;
 use sha2::{Digest, Sha256};
 use trivium_proto::router::v1::{CacheMode, QueryOptions};
+use trivium_service_kit::Tenant;
 
-/// Everything that a caller and the policy say of a query, in 32 bytes.
+/// Everything that a caller and the policy say of a query, and whose it is, in 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 32]);
 
 impl Key {
     /// The key of a query to the letter.
-    pub fn exact(text: &str, options: &QueryOptions, policy_version: &str) -> Self {
-        Self::of(b'e', text, options, policy_version)
+    pub fn exact(tenant: &Tenant, text: &str, options: &QueryOptions, policy_version: &str) -> Self {
+        Self::of(b'e', tenant, text, options, policy_version)
     }
 
     /// The key of every query that differs from this one in white space alone.
-    pub fn normalised(text: &str, options: &QueryOptions, policy_version: &str) -> Self {
-        Self::of(b'n', &normalised(text), options, policy_version)
+    pub fn normalised(tenant: &Tenant, text: &str, options: &QueryOptions, policy_version: &str) -> Self {
+        Self::of(b'n', tenant, &normalised(text), options, policy_version)
     }
 
-    fn of(kind: u8, text: &str, options: &QueryOptions, policy_version: &str) -> Self {
+    fn of(kind: u8, tenant: &Tenant, text: &str, options: &QueryOptions, policy_version: &str) -> Self {
         let options = QueryOptions {
             // These say when an answer may be taken from the cache, and not which.
             cache: CacheMode::Unspecified.into(),
@@ -27,7 +28,7 @@ impl Key {
             ..options.clone()
         };
         let mut digest = Sha256::new_with_prefix([kind]);
-        for part in [text.as_bytes(), policy_version.as_bytes(), &options.encode_to_vec()] {
+        for part in [tenant.name().as_bytes(), text.as_bytes(), policy_version.as_bytes(), &options.encode_to_vec()] {
             // With their lengths, so that no part can end where another begins.
             digest.update(part.len().to_le_bytes());
             digest.update(part);
@@ -59,9 +60,14 @@ mod tests {
             QueryOptions { generator: "extractive".into(), ..none() },
         ];
         let mut keys = Vec::new();
-        for options in &options {
+        let tenants = ["acme", "other"].map(|name| Tenant::named(name).expect("a name"));
+        for (tenant, options) in tenants
+            .iter()
+            .chain([&Tenant::default()])
+            .flat_map(|tenant| options.iter().map(move |options| (tenant, options)))
+        {
             for (text, version) in [("a b", "1"), ("a  b", "1"), ("A b", "1"), ("a b", "2")] {
-                keys.push(Key::exact(text, options, version));
+                keys.push(Key::exact(tenant, text, options, version));
             }
         }
         for (place, key) in keys.iter().enumerate() {
@@ -76,7 +82,10 @@ mod tests {
             min_versions: [("docs".to_owned(), 3)].into(),
             ..QueryOptions::default()
         };
-        assert_eq!(Key::exact("a", &options, "1"), Key::exact("a", &QueryOptions::default(), "1"));
+        assert_eq!(
+            Key::exact(&Tenant::default(), "a", &options, "1"),
+            Key::exact(&Tenant::default(), "a", &QueryOptions::default(), "1")
+        );
     }
 
     proptest! {
@@ -84,10 +93,10 @@ mod tests {
         fn only_white_space_is_normalised_away(words in prop::collection::vec("[a-zA-Z.é]{1,6}", 1..6), gaps in prop::collection::vec("[ \t\n]{1,3}", 7)) {
             let spaced: String = words.iter().zip(&gaps).flat_map(|(word, gap)| [gap.as_str(), word.as_str()]).collect();
             let (options, plain) = (QueryOptions::default(), words.join(" "));
-            prop_assert_eq!(Key::normalised(&spaced, &options, "1"), Key::normalised(&plain, &options, "1"));
+            prop_assert_eq!(Key::normalised(&Tenant::default(), &spaced, &options, "1"), Key::normalised(&Tenant::default(), &plain, &options, "1"));
             prop_assert_eq!(&normalised(&spaced), &plain);
             let longer = format!("{plain}x");
-            prop_assert_ne!(Key::normalised(&longer, &options, "1"), Key::normalised(&plain, &options, "1"));
+            prop_assert_ne!(Key::normalised(&Tenant::default(), &longer, &options, "1"), Key::normalised(&Tenant::default(), &plain, &options, "1"));
         }
     }
 }

@@ -9,18 +9,18 @@ use trivium_proto::router::v1::{
     ReplayQueryResponse,
     audit_service_server::{AuditService, AuditServiceServer},
 };
-use trivium_service_kit::Deadline;
+use trivium_service_kit::{Caller, Deadline};
 
-use crate::service::Service;
+use crate::service::Tenants;
 
 /// The audit service as part of a server.
-pub(super) fn server(service: Service, max_message_bytes: usize) -> AuditServiceServer<impl AuditService> {
+pub(super) fn server(service: Tenants, max_message_bytes: usize) -> AuditServiceServer<impl AuditService> {
     AuditServiceServer::new(Edge(service))
         .max_decoding_message_size(max_message_bytes)
         .max_encoding_message_size(max_message_bytes)
 }
 
-struct Edge(Service);
+struct Edge(Tenants);
 
 #[tonic::async_trait]
 impl AuditService for Edge {
@@ -28,16 +28,18 @@ impl AuditService for Edge {
         &self,
         request: Request<GetAuditRecordRequest>,
     ) -> Result<Response<GetAuditRecordResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        Ok(Response::new(self.0.audit_record(&request.into_inner(), deadline).await?))
+        Ok(Response::new(service.audit_record(&request.into_inner(), deadline).await?))
     }
 
     async fn replay_query(
         &self,
         request: Request<ReplayQueryRequest>,
     ) -> Result<Response<ReplayQueryResponse>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        Ok(Response::new(self.0.replay(request.into_inner(), deadline).await?))
+        Ok(Response::new(service.replay(request.into_inner(), deadline).await?))
     }
 
     type ExportAuditStream = Pin<Box<dyn Stream<Item = Result<ExportAuditResponse, Status>> + Send>>;
@@ -46,8 +48,9 @@ impl AuditService for Edge {
         &self,
         request: Request<ExportAuditRequest>,
     ) -> Result<Response<Self::ExportAuditStream>, Status> {
+        let service = self.0.of(Caller::of(&request))?;
         let deadline = Deadline::of(&request);
-        let items = self.0.export_audit(request.into_inner(), deadline).await?;
+        let items = service.export_audit(request.into_inner(), deadline).await?;
         Ok(Response::new(Box::pin(items.map(|item| item.map_err(Status::from)))))
     }
 }

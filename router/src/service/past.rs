@@ -7,7 +7,7 @@ use trivium_proto::router::v1::{
 };
 use trivium_service_kit::{Deadline, Error};
 
-use super::Service;
+use super::{Service, book};
 use crate::audit::{Exported, feedback, past_request, replay};
 
 impl Service {
@@ -37,7 +37,9 @@ impl Service {
         past_request(&request.request_id)?;
         self.gate.borrow().pass()?;
         let record = self.audit.find(&request.request_id, deadline).await?;
-        Box::pin(replay(self, record, request, deadline)).await
+        let response = Box::pin(replay(self, record, request, deadline)).await?;
+        response.account.iter().for_each(|account| book(&self.caller, account));
+        Ok(response)
     }
 
     /// The records, oldest first.
