@@ -1,10 +1,12 @@
 //! The command line: its commands, and the flags that several of them share.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use trivium_proto::retriever::v1::{AsOf, Rerank, RerankMethod, as_of::State};
 
 use crate::command::{
-    ask, audit, bench, collections, eval, feedback, ingest, intents, models, route, routes, search, serve, up,
+    ask, audit, bench, collections, eval, feedback, ingest, intents, keys, models, route, routes, search, serve, up,
 };
 
 /// Answers questions from documents: an intent model decides which road each query takes.
@@ -14,6 +16,36 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// How services are reached.
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// How client commands reach services that ask who calls.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Access {
+    /// Authorities that the services' certificates come from, in PEM; makes connections secure
+    #[arg(long, env = "TRIVIUM_CA", value_name = "FILE", global = true, help_heading = "Access")]
+    pub ca: Option<PathBuf>,
+    /// Your certificate, in PEM, for services that ask for one
+    #[arg(long, env = "TRIVIUM_CERT", value_name = "FILE", global = true, help_heading = "Access", requires_all = ["ca", "cert_key"])]
+    pub cert: Option<PathBuf>,
+    /// Your certificate's private key, in PEM
+    #[arg(
+        long,
+        env = "TRIVIUM_CERT_KEY",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Access",
+        requires = "cert"
+    )]
+    pub cert_key: Option<PathBuf>,
+    /// The name that the services' certificates must have, if it is not that of the endpoint
+    #[arg(long, env = "TRIVIUM_SERVER_NAME", value_name = "NAME", global = true, help_heading = "Access")]
+    pub server_name: Option<String>,
+    /// A file with your API key or token; TRIVIUM_API_KEY holds the key itself
+    #[arg(long, env = "TRIVIUM_API_KEY_FILE", value_name = "FILE", global = true, help_heading = "Access")]
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// What to do.
@@ -48,6 +80,9 @@ pub enum Command {
     /// List, create, check, tag and delete collections
     #[command(subcommand)]
     Collections(collections::Command),
+    /// Make API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Measure quality
     #[command(subcommand)]
     Eval(eval::Command),
@@ -177,6 +212,8 @@ mod tests {
     #[test]
     fn the_contract_of_the_command_line_parses() {
         let table = [
+            "trivium keys new --tenant acme --name billing --operator --file keys.toml",
+            "trivium ask hello --ca ca.pem --cert own.pem --cert-key key.pem --server-name router --api-key-file key",
             "trivium up --data d --config c --router-addr 127.0.0.1:0 --retriever-addr 127.0.0.1:0 --model-host-addr 127.0.0.1:0",
             "trivium serve model-host --config c --addr 127.0.0.1:0",
             "trivium ingest --collection docs a b.md",
@@ -243,6 +280,8 @@ mod tests {
             "trivium feedback r --helpful --unhelpful",
             "trivium ask q --route sideways",
             "trivium search q -k x",
+            "trivium ask q --ca a --cert b",
+            "trivium keys new",
         ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,6 +1,6 @@
 //! The services, as the command line calls them. The only file here that names tonic.
 
-use std::time::Duration;
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -27,7 +27,11 @@ use trivium_proto::{
         router_service_client::RouterServiceClient,
     },
 };
-use trivium_service_kit::{ClientOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service};
+use trivium_service_kit::{
+    ClientOptions, ClientTlsOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service,
+};
+
+use crate::args::Access;
 
 /// The budget of one call. People give up sooner; scripts can set their own limits.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,11 +42,62 @@ const EXPORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// Answers may hold 1,000 passages with their texts.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+/// How this process reaches services. It is set once, before the first command runs, and the same for every channel.
+static ACCESS: OnceLock<Access> = OnceLock::new();
+
+/// The variable that holds an API key or token.
+const API_KEY: &str = "TRIVIUM_API_KEY";
+
+/// Says how services are reached from now on. The first word counts.
+pub fn introduce(access: Access) {
+    let _ = ACCESS.set(access);
+}
+
 fn channel(peer: Service, url: &str) -> Result<GrpcChannel, ConfigError> {
-    let endpoint = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let options = ClientOptions { endpoint, ..ClientOptions::default() };
-    GrpcChannel::connect(Service::Cli, peer, &options)
-        .map_err(|error| ConfigError { key: "--endpoint".into(), ..error })
+    let access = ACCESS.get().cloned().unwrap_or_default();
+    let bearer = bearer(access.api_key_file.as_deref())?;
+    let channel = GrpcChannel::connect(Service::Cli, peer, &options(url, access)).map_err(|error| {
+        let key = error.key.as_str();
+        let flag = match key.strip_prefix("tls.").unwrap_or(key) {
+            "ca" => "--ca",
+            "certificate" => "--cert",
+            "key" => "--cert-key",
+            "server_name" => "--server-name",
+            _ => "--endpoint",
+        };
+        ConfigError { key: flag.into(), ..error }
+    })?;
+    match bearer {
+        Some(bearer) => channel.with_bearer(&bearer).map_err(|error| ConfigError { key: API_KEY.into(), ..error }),
+        None => Ok(channel),
+    }
+}
+
+fn options(url: &str, access: Access) -> ClientOptions {
+    let Access { ca, cert, cert_key, server_name, .. } = access;
+    let tls = ca.map(|ca| ClientTlsOptions {
+        ca,
+        certificate: cert,
+        key: cert_key,
+        server_name: server_name.unwrap_or_default(),
+        ..ClientTlsOptions::default()
+    });
+    // An address without a scheme, and the one that the endpoint's default has, mean what the other flags say.
+    let bare = url.strip_prefix("http://").unwrap_or(url);
+    let endpoint = match &tls {
+        Some(_) if !bare.contains("://") => format!("https://{bare}"),
+        None if !url.contains("://") => format!("http://{url}"),
+        _ => url.to_owned(),
+    };
+    ClientOptions { endpoint, tls, ..ClientOptions::default() }
+}
+
+/// The key or token that is shown. The file goes before the variable.
+fn bearer(file: Option<&Path>) -> Result<Option<String>, ConfigError> {
+    let Some(path) = file else { return Ok(std::env::var(API_KEY).ok().filter(|key| !key.is_empty())) };
+    let key = fs_err::read_to_string(path)
+        .map_err(|error| ConfigError::new("--api-key-file", path.display(), error.to_string()))?;
+    Ok(Some(key.trim().to_owned()))
 }
 
 fn request<T>(message: T) -> Request<T> {

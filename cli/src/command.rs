@@ -8,6 +8,7 @@ pub mod eval;
 pub mod feedback;
 pub mod ingest;
 pub mod intents;
+pub mod keys;
 pub mod models;
 pub mod route;
 pub mod routes;
@@ -30,6 +31,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        // Nothing about a new key belongs into a trace.
+        Command::Keys(command) => keys::run(&command),
         client => as_client(client).await,
     }
 }
@@ -75,6 +78,7 @@ async fn client(command: Command) -> anyhow::Result<()> {
         Command::Models(command) => models::run(command).await,
         Command::Intents(command) => intents::run(command).await,
         Command::Collections(command) => collections::run(command).await,
+        Command::Keys(command) => keys::run(&command),
         Command::Eval(command) => eval::run(command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Up(args) => up::run(args).await,
@@ -97,6 +101,7 @@ fn name(command: &Command) -> &'static str {
         Command::Models(_) => "models",
         Command::Intents(_) => "intents",
         Command::Collections(_) => "collections",
+        Command::Keys(_) => "keys",
         Command::Eval(_) => "eval",
         Command::Bench(_) => "bench",
     }

@@ -22,8 +22,9 @@ use anyhow::Context;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    exit::report(run(cli.command))
+    let args::Cli { command, access } = args::Cli::parse();
+    clients::introduce(access);
+    exit::report(run(command))
 }
 
 fn run(command: args::Command) -> anyhow::Result<()> {

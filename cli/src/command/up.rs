@@ -1,10 +1,13 @@
 //! `trivium up`: all three services in one process, still talking gRPC.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use tokio_util::sync::CancellationToken;
 use trivium_service_kit::{
-    Service,
+    ClientOptions, Service,
     telemetry::{self},
 };
 
@@ -79,16 +82,20 @@ impl System {
     /// Starts the model host, then the retriever, then the router, each with the
     /// address that the one before really has.
     async fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        // The services of one process call each other over loopback, and say whom they work for. The router is called from
+        // outside alone.
+        for server in [&mut settings.retriever.server, &mut settings.model_host.server] {
+            server.auth.iter_mut().for_each(|auth| auth.trust_loopback = true);
+        }
         let stop = [CancellationToken::new(), CancellationToken::new(), CancellationToken::new()];
         let [stop_router, stop_retriever, stop_model_host] = stop.clone();
         let model_host =
             trivium_model_host::start(settings.model_host, stop_model_host).await.map_err(model_host_failed)?;
-        let model_host_url = url(model_host.addr());
-        settings.retriever.model_host.endpoint = model_host_url.clone();
+        reach(&mut settings.retriever.model_host, model_host.addr());
         let retriever =
             trivium_retriever::start(&settings.retriever, stop_retriever).await.map_err(retriever_failed)?;
-        settings.router.model_host.endpoint = model_host_url;
-        settings.router.retriever.endpoint = url(retriever.addr());
+        reach(&mut settings.router.model_host, model_host.addr());
+        reach(&mut settings.router.retriever, retriever.addr());
         let router = trivium_router::start(settings.router, stop_router).await.map_err(router_failed)?;
         Ok(Self { router, retriever, model_host, stop })
     }
@@ -112,13 +119,20 @@ impl System {
     }
 }
 
+/// Makes a client call the service at that address, securely where it is configured so.
+fn reach(client: &mut ClientOptions, addr: SocketAddr) {
+    let scheme = if client.tls.is_some() { "https" } else { "http" };
+    client.endpoint = format!("{scheme}://{}", here(addr));
+}
+
 /// The address as this process reaches it: a service that listens on every interface is reached on loopback.
-fn url(addr: SocketAddr) -> String {
-    match addr {
-        SocketAddr::V4(addr) if addr.ip().is_unspecified() => format!("http://127.0.0.1:{}", addr.port()),
-        SocketAddr::V6(addr) if addr.ip().is_unspecified() => format!("http://[::1]:{}", addr.port()),
-        addr => format!("http://{addr}"),
-    }
+fn here(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
 }
 
 #[cfg(test)]
@@ -134,7 +148,9 @@ mod tests {
             ("10.0.0.7:1", "http://10.0.0.7:1"),
         ];
         for (addr, expected) in table {
-            assert_eq!(url(addr.parse().expect("an address")), expected);
+            let mut client = ClientOptions::default();
+            reach(&mut client, addr.parse().expect("an address"));
+            assert_eq!(client.endpoint, expected);
         }
     }
 }
