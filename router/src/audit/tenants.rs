@@ -13,6 +13,9 @@ use super::{Audit, AuditOptions};
 /// The folder of the tenants' logs inside that of the log.
 const TENANTS: &str = "tenants";
 
+/// Logs that are open at once at most. Each has a writer and a queue of its own.
+const MAX_OPEN: usize = 4_096;
+
 /// The logs of all tenants. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Audits(Arc<Inner>);
@@ -40,7 +43,7 @@ impl Audits {
     /// The log of a tenant.
     ///
     /// # Errors
-    /// `STORAGE_FAILED` when its folder cannot be made.
+    /// `STORAGE_FAILED` when its folder cannot be made, or too many are open.
     pub fn of(&self, tenant: &Tenant) -> Result<Audit, Error> {
         if tenant.name().is_empty() || !self.0.own.is_on() {
             return Ok(self.0.own.clone());
@@ -48,6 +51,12 @@ impl Audits {
         let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(audit) = opened.get(tenant) {
             return Ok(audit.clone());
+        }
+        if opened.len() >= MAX_OPEN {
+            return Err(Error::new(
+                Reason::StorageFailed,
+                format!("the records of {MAX_OPEN} tenants are open already"),
+            ));
         }
         let audit = Audit::open(&self.0.options_of(tenant), &self.0.default_collections).map_err(|error| {
             tracing::error!(%error, "the folder of a tenant's records cannot be made");

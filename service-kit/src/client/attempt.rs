@@ -209,7 +209,7 @@ impl Call {
         }
         if let Some(ticket) = self.ticket.take() {
             // One replica that fails says nothing about the service, as long as others serve.
-            ticket.tell(if health == Health::Failed && pool.is_fit() { Health::Unknown } else { health });
+            ticket.tell(if health == Health::Failed && pool.has_fit_others(picked) { Health::Unknown } else { health });
         }
     }
 }

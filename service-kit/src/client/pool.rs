@@ -119,11 +119,12 @@ impl Pool {
         matches!(&*self.0.known.borrow(), Known::Replicas(replicas) if replicas.len() > 1)
     }
 
-    /// Whether some replica is fit to be called.
-    pub fn is_fit(&self) -> bool {
+    /// Whether some other replica is fit to be called.
+    pub fn has_fit_others(&self, picked: &Picked) -> bool {
         let now = Instant::now();
         let Known::Replicas(replicas) = &*self.0.known.borrow() else { return false };
-        replicas.iter().any(|replica| replica.candidate(now, false).is_fit)
+        let mut others = replicas.iter().filter(|replica| !Arc::ptr_eq(replica, picked.replica()));
+        others.any(|replica| replica.candidate(now, false).is_fit)
     }
 
     /// Notes how a call went.

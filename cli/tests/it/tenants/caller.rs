@@ -7,6 +7,9 @@ use trivium_service_kit::{ClientOptions, Deadline, Error, GrpcChannel, Service};
 
 use crate::process::Running;
 
+/// What names of nothing begin with.
+pub const NOBODY: &str = "nobody";
+
 /// What a caller names: things of its own, of others, or of nobody.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -30,13 +33,7 @@ impl Names {
 
     /// Names of nothing.
     pub fn unknown(round: usize) -> Self {
-        Self::of("nobody", round)
-    }
-
-    /// A text without the names.
-    pub fn hide(&self, text: &str) -> String {
-        let names = [&self.collection, &self.document, &self.tag, &self.request_id, &self.query];
-        names.iter().fold(text.to_owned(), |text, name| text.replace(name.as_str(), "NAME"))
+        Self::of(NOBODY, round)
     }
 }
 
@@ -234,6 +231,10 @@ impl Caller {
             "PurgeDocuments" => {
                 let request = retriever::PurgeDocumentsRequest { collection: collection(), document_ids: ids() };
                 self.retriever.purge_documents(request).await.map(|_| String::new())
+            }
+            "UpgradeCollection" => {
+                let request = retriever::UpgradeCollectionRequest { name: collection() };
+                self.retriever.upgrade_collection(request).await.map(|_| String::new())
             }
             "SetBlend" => {
                 let request =
