@@ -143,7 +143,7 @@ proptest! {
     fn no_change_of_a_token_is_taken(place in 0_usize..1_000, bit in 0_u32..6) {
         let issuer = Issuer::new();
         let token = issuer.sign(&eddsa(), &claims());
-        let mut bytes = token.clone().into_bytes();
+        let mut bytes = token.into_bytes();
         let place = place % bytes.len();
         bytes[place] ^= 1 << bit;
         let changed = String::from_utf8(bytes).expect("ASCII");
