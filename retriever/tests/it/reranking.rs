@@ -245,7 +245,7 @@ async fn an_upgrade_goes_on_after_a_restart_and_says_why_it_stands_still() {
     running.upsert(vec![Document { vector: Some(own), ..plain("own", "red house garden") }]).await;
     let mut running = running
         .restart_after(|folder| {
-            std::fs::write(folder.join("collections").join(DOCS).join("token-upgrade"), "").unwrap()
+            std::fs::write(folder.join("collections").join(DOCS).join("token-upgrade"), "").unwrap();
         })
         .await;
     let stopped = upgraded(&mut running).await.token_upgrade.unwrap();
