@@ -59,7 +59,7 @@ images: ## Check the Dockerfile, the compose file and the collector's configurat
 audit: ## Check the licences and sources of all dependencies (builds cargo-deny once)
 	deploy/check/run.sh audit
 
-rolling: intents ## Replace both routers while 32 clients ask, and count what fails
+rolling: intents ## Replace every replica of the services while 32 clients ask, and count what fails
 	deploy/check/run.sh rolling $(abspath $(TRIVIUM))
 
 dashboards: ## Write the Grafana dashboards and the cluster's rules anew from their sources

@@ -18,7 +18,7 @@ import yaml
 from emitted import ROOT
 
 KUBERNETES = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ("local", "production")
+OVERLAYS = ("local", "production", "production-mtls")
 
 # The oldest knows pauses before a stop; the newest is the newest that there are schemas for.
 VERSIONS = ("1.30.0", "1.33.0", "1.35.0", "1.37.0")

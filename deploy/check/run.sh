@@ -76,14 +76,14 @@ case ${1:-} in
     cd ../..
     "$deny" --offline --locked check bans licenses sources
     ;;
-  # Replaces both of two routers while clients ask. The binary is the second argument.
+  # Replaces every replica of three services, two each, while clients ask. The binary is the second argument.
   rolling)
     if [ ! -x "$tools/grpc/bin/python" ]; then
       python3 -m venv "$tools/grpc"
       "$tools/grpc/bin/python" -m pip install --quiet --disable-pip-version-check grpcio grpcio-tools
     fi
     models=${MODELS:-${XDG_CACHE_HOME:-$HOME/.cache}/trivium/models}
-    "$tools/grpc/bin/python" ../bench/rolling_restart.py --trivium "${2:?names the binary}" --models "$models" --replace router
+    "$tools/grpc/bin/python" ../bench/rolling_restart.py --trivium "${2:?names the binary}" --models "$models"
     ;;
   # Writes anew what is made of other files.
   write)
