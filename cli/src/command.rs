@@ -29,11 +29,12 @@ use crate::args::Command;
 /// Runs one command to its end.
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Up(args) => up::run(args).await,
+        // What a service is configured with is large, and would be moved from call to call.
+        Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
         // Nothing about a new key belongs into a trace.
         Command::Keys(command) => keys::run(&command),
-        client => as_client(client).await,
+        client => Box::pin(as_client(client)).await,
     }
 }
 
@@ -81,7 +82,7 @@ async fn client(command: Command) -> anyhow::Result<()> {
         Command::Keys(command) => keys::run(&command),
         Command::Eval(command) => eval::run(command).await,
         Command::Bench(args) => bench::run(args).await,
-        Command::Up(args) => up::run(args).await,
+        Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
     }
 }

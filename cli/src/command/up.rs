@@ -49,7 +49,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     settings.record_beside_data();
     let services = [Service::Router, Service::Retriever, Service::ModelHost];
     let telemetry = telemetry::init(&services, &settings.telemetry)?;
-    let outcome = serve(settings).await;
+    let outcome = Box::pin(serve(settings)).await;
     super::flush(telemetry).await?;
     outcome
 }
