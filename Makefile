@@ -8,7 +8,7 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
-.PHONY: manifests alerts images dashboards audit rolling
+.PHONY: trace-demo manifests alerts images dashboards audit rolling
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -70,6 +70,9 @@ fmt: ## Format the code
 
 bench: build ## Measure the running services
 	$(TRIVIUM) bench
+
+trace-demo: intents ## Show the demo's questions in Phoenix, assert their traces and take a picture (KEEP=1 leaves it running)
+	@TRIVIUM=$(TRIVIUM) KEEP=$(KEEP) deploy/trace-demo/run.sh
 
 # Only this one builds a single crate: the others may not compile before it has run.
 proto: setup ## Write the generated code of the contract anew

@@ -21,7 +21,7 @@ use anyhow::Context;
 use tracing::{Instrument, Span, field, info_span};
 use trivium_service_kit::{
     Service,
-    telemetry::{self, Telemetry, TelemetryOptions},
+    telemetry::{self, Telemetry, TelemetryOptions, names::attribute as key},
 };
 
 use crate::args::Command;
@@ -47,7 +47,8 @@ async fn as_client(command: Command) -> anyhow::Result<()> {
         "command",
         otel.name = name(&command),
         otel.kind = "internal",
-        otel.status_code = field::Empty
+        otel.status_code = field::Empty,
+        { key::OPENINFERENCE_SPAN_KIND } = "CHAIN"
     );
     let outcome = client(command).instrument(span.clone()).await;
     if outcome.is_err() {

@@ -18,6 +18,19 @@ pub enum Lane {
     Bulk,
 }
 
+impl Lane {
+    /// Both, the first to be served first.
+    pub const ALL: [Self; 2] = [Self::Query, Self::Bulk];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
 /// Who sent a text. Callers whose texts wait in the same lane take turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Caller(pub u64);

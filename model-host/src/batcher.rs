@@ -7,6 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use trivium_service_kit::Service;
+use trivium_service_kit::telemetry::metrics::{self, Texts};
+use trivium_service_kit::telemetry::names::{attribute as key, metric};
 
 use crate::batch::{Caller, Cores, Entry, Job, Lane, Limits, ModelKey, Next, Schedule};
 use crate::engine::{EngineError, Threads, TokenBatch};
@@ -176,6 +179,7 @@ impl Batcher {
             let thread = thread::Builder::new().name(format!("engine-{index}")).spawn(run)?;
             batcher.workers.push(thread);
         }
+        batcher.shared.observe();
         Ok(Arc::new(batcher))
     }
 
@@ -217,7 +221,8 @@ impl ModelQueue {
         let Submission { texts, lane, deadline, caller, may_widen, projection, trace } = submission;
         let trace = Arc::new(trace);
         let submitted = Instant::now();
-        let count = texts.len() as u64;
+        let submitted_texts = texts.len();
+        let count = submitted_texts as u64;
         let (entries, replies) = texts
             .into_iter()
             .map(|tokens| {
@@ -226,6 +231,7 @@ impl ModelQueue {
                     tokens,
                     projection: projection.clone(),
                     submitted,
+                    lane,
                     trace: Arc::clone(&trace),
                     model: Arc::clone(&self.model),
                     counters: Arc::clone(&self.counters),
@@ -237,6 +243,7 @@ impl ModelQueue {
         let pushed = self.batcher.shared.lock().schedule.push(self.key, lane, caller, entries);
         pushed.map_err(|full| {
             self.counters.errors.fetch_add(count, Ordering::Relaxed);
+            metrics::of(Service::ModelHost).texts(lane.name(), Texts::Refused, submitted_texts);
             BatchError::Overloaded { capacity: full.capacity }
         })?;
         self.batcher.shared.work_arrived.notify_one();
@@ -271,9 +278,39 @@ struct State {
 }
 
 impl Shared {
+    /// Lets the gauges of the queues be read.
+    fn observe(self: &Arc<Self>) {
+        let shared = Arc::downgrade(self);
+        metrics::observe(Service::ModelHost, move |readings| {
+            let shared = shared.upgrade()?;
+            let now = Instant::now();
+            let state = shared.lock();
+            for lane in Lane::ALL {
+                let label = [(key::LANE, lane.name())];
+                let waiting = state.schedule.waiting_in(lane);
+                readings.tell(&metric::TRIVIUM_MODEL_QUEUE_TEXTS, waiting as f64, &label);
+                let ages = state.schedule.oldest_in(lane).map(|work| now.saturating_duration_since(work.submitted));
+                let oldest = ages.max().unwrap_or_default();
+                readings.tell(&metric::TRIVIUM_MODEL_QUEUE_AGE, oldest.as_secs_f64(), &label);
+            }
+            Some(())
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that can panic runs under the lock, and the queue is whole between calls.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a batch that ran.
+fn count(lane: Lane, works: &[Work], batch: &TokenBatch, started: Instant, elapsed: Duration) {
+    let instruments = metrics::of(Service::ModelHost);
+    let tokens: usize = works.iter().map(|work| work.tokens.ids.len()).sum();
+    let padding = (batch.rows() * batch.columns()).saturating_sub(tokens);
+    instruments.ran(metrics::Batch { lane: lane.name(), texts: works.len(), tokens, padding, elapsed });
+    for work in works {
+        instruments.waited(lane.name(), started.duration_since(work.submitted));
     }
 }
 
@@ -282,6 +319,7 @@ struct Work {
     tokens: Tokens,
     projection: Option<Arc<Projection>>,
     submitted: Instant,
+    lane: Lane,
     trace: Arc<RequestTrace>,
     model: Arc<dyn BatchModel>,
     counters: Arc<Counters>,
@@ -291,11 +329,21 @@ struct Work {
 impl Work {
     /// Ends the text's spans, then answers, so that they are over before their parent is.
     fn answer(self, result: Result<Encoded, BatchError>) {
+        metrics::of(Service::ModelHost).texts(self.lane.name(), became(&result), 1);
         let counter = if result.is_ok() { &self.counters.texts } else { &self.counters.errors };
         counter.fetch_add(1, Ordering::Relaxed);
         drop(self.trace);
         // The caller may have left meanwhile, which is its right.
         let _ = self.reply.send(result);
+    }
+}
+
+fn became(result: &Result<Encoded, BatchError>) -> Texts {
+    match result {
+        Ok(_) => Texts::Done,
+        Err(BatchError::Expired) => Texts::Expired,
+        Err(BatchError::Overloaded { .. }) => Texts::Refused,
+        Err(BatchError::Engine(_) | BatchError::Stopped) => Texts::Failed,
     }
 }
 
@@ -350,6 +398,7 @@ impl Worker {
             state.schedule.observe(key, batch.rows() * batch.columns(), forward);
         }
         drop(state);
+        count(lane, &works, &batch, started, forward);
         match computed {
             Ok(computed) => {
                 for (work, Computed { vector, tokens }) in works.into_iter().zip(computed) {

@@ -7,6 +7,7 @@
 //! name durable, and then puts another [`Serving`] in the place of the one before.
 
 mod describe;
+mod gauges;
 mod load;
 mod serving;
 mod shadow;

@@ -13,8 +13,9 @@ use std::time::Instant;
 use futures::stream::BoxStream;
 use tracing::Span;
 use trivium_proto::model::v1 as proto;
-use trivium_service_kit::telemetry::capture_content;
-use trivium_service_kit::{ConfigError, Error, Reason};
+use trivium_service_kit::telemetry::metrics::{self, Operation, TokenKind};
+use trivium_service_kit::telemetry::{capture_content, count, names::attribute as key};
+use trivium_service_kit::{ConfigError, Error, Reason, Service};
 
 use crate::analyses::Analyses;
 use crate::batch::{Caller, Lane};
@@ -73,6 +74,15 @@ impl ModelHost {
             prompts,
             extractive: options.extractive.clone(),
         })
+    }
+
+    /// Lets the gauge of the models be read for as long as the host is there.
+    pub fn observe(self: &Arc<Self>) {
+        let host = Arc::downgrade(self);
+        metrics::observe(Service::ModelHost, move |readings| {
+            host.upgrade()?.models.tell(readings);
+            Some(())
+        });
     }
 
     /// Gives the vectors of up to 256 texts.
@@ -162,13 +172,19 @@ async fn embed(
 ) -> Result<Embedded, Error> {
     let span = embeddings_span(encoder.model(), encoder.encoder().spec().dimension, texts.len());
     if capture_content() {
-        span.record("input.value", texts.join("\n"));
+        span.record(key::INPUT_VALUE, texts.join("\n"));
     }
     let call = Call { projection, ..waits.call(lane, may_widen, &span) };
+    let started = Instant::now();
     let embedded = encoder.embed_call(texts, call).await;
-    let embedded = embedded.map_err(|error| failed(&span, error))?;
+    let embedded = embedded.map_err(|error| failed(&span, error));
+    let operation = Operation { name: "embeddings", provider: "trivium", model: encoder.model().name.as_str() };
+    let instruments = metrics::of(Service::ModelHost);
+    instruments.operated(operation, embedded.as_ref().err().map(Error::reason), started.elapsed());
+    let embedded = embedded?;
     let tokens: usize = embedded.texts.iter().map(|text| text.tokens).sum();
-    span.record("gen_ai.usage.input_tokens", tokens);
+    instruments.used(operation, TokenKind::Input, tokens as u64);
+    span.record(key::GEN_AI_USAGE_INPUT_TOKENS, count(tokens));
     Ok(embedded)
 }
 
@@ -181,7 +197,7 @@ impl Waits {
 fn failed(span: &Span, error: EmbedError) -> Error {
     let error = wire::embed_error(error);
     span.record("otel.status_code", "ERROR");
-    span.record("error.type", error.reason().as_str());
+    span.record(key::ERROR_TYPE, error.reason().as_str());
     error
 }
 

@@ -39,6 +39,7 @@ pub async fn start(options: Options, shutdown: CancellationToken) -> Result<Hand
     let loading = options.clone();
     let models = tokio::task::spawn_blocking(move || Models::load(&loading)).await??;
     let host = Arc::new(ModelHost::new(models, &options)?);
+    host.observe();
     let handle = server.serve(routes(host, options.server.max_message_bytes), &[SERVICE_NAME], shutdown).await;
     handle.set_serving(true).await;
     Ok(handle)

@@ -7,9 +7,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use opentelemetry::trace::TraceContextExt;
+use opentelemetry::{StringValue, Value, trace::TraceContextExt};
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+use trivium_service_kit::telemetry::{count, names::attribute as key};
 
 use crate::bundle::ModelRef;
 use crate::generate::{EXTRACTIVE, GeneratorModel};
@@ -20,21 +21,21 @@ pub fn classify_span(model: &ModelRef) -> Span {
         "classify",
         otel.name = format!("classify {}", model.name),
         otel.kind = "internal",
-        openinference.span.kind = "CHAIN",
-        trivium.intent.model.name = model.name.as_str(),
-        trivium.intent.model.version = model.version.as_str(),
-        trivium.intent.label = field::Empty,
-        trivium.intent.confidence = field::Empty,
-        trivium.intent.margin = field::Empty,
+        { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
+        { key::TRIVIUM_INTENT_MODEL_NAME } = model.name.as_str(),
+        { key::TRIVIUM_INTENT_MODEL_VERSION } = model.version.as_str(),
+        { key::TRIVIUM_INTENT_LABEL } = field::Empty,
+        { key::TRIVIUM_INTENT_CONFIDENCE } = field::Empty,
+        { key::TRIVIUM_INTENT_MARGIN } = field::Empty,
         otel.status_code = field::Empty,
-        error.type = field::Empty,
-        input.value = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
+        { key::INPUT_VALUE } = field::Empty,
     )
 }
 
 /// Says on the call's own span whether its answer was remembered.
 pub fn mark_cached(cached: bool) {
-    Span::current().set_attribute("trivium.cached", cached);
+    Span::current().set_attribute(key::TRIVIUM_CACHED, cached);
 }
 
 /// The span around an embedding. `texts` is how many are embedded together.
@@ -43,18 +44,18 @@ pub fn embeddings_span(model: &ModelRef, dimension: usize, texts: usize) -> Span
         "embeddings",
         otel.name = format!("embeddings {}", model.name),
         otel.kind = "internal",
-        openinference.span.kind = "EMBEDDING",
-        embedding.model_name = model.name.as_str(),
-        gen_ai.operation.name = "embeddings",
-        gen_ai.provider.name = "trivium",
-        gen_ai.request.model = model.name.as_str(),
-        gen_ai.embeddings.dimension.count = dimension,
-        gen_ai.usage.input_tokens = field::Empty,
-        trivium.model.version = model.version.as_str(),
-        trivium.embeddings.texts = texts,
+        { key::OPENINFERENCE_SPAN_KIND } = "EMBEDDING",
+        { key::EMBEDDING_MODEL_NAME } = model.name.as_str(),
+        { key::GEN_AI_OPERATION_NAME } = "embeddings",
+        { key::GEN_AI_PROVIDER_NAME } = "trivium",
+        { key::GEN_AI_REQUEST_MODEL } = model.name.as_str(),
+        { key::GEN_AI_EMBEDDINGS_DIMENSION_COUNT } = count(dimension),
+        { key::GEN_AI_USAGE_INPUT_TOKENS } = field::Empty,
+        { key::TRIVIUM_MODEL_VERSION } = model.version.as_str(),
+        { key::TRIVIUM_EMBEDDINGS_TEXTS } = count(texts),
         otel.status_code = field::Empty,
-        error.type = field::Empty,
-        input.value = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
+        { key::INPUT_VALUE } = field::Empty,
     )
 }
 
@@ -64,13 +65,13 @@ pub fn rerank_span(model: &ModelRef, documents: usize) -> Span {
         "rerank",
         otel.name = format!("rerank {}", model.name),
         otel.kind = "internal",
-        openinference.span.kind = "RERANKER",
-        reranker.model_name = model.name.as_str(),
-        trivium.model.version = model.version.as_str(),
-        trivium.rerank.documents = documents,
+        { key::OPENINFERENCE_SPAN_KIND } = "RERANKER",
+        { key::RERANKER_MODEL_NAME } = model.name.as_str(),
+        { key::TRIVIUM_MODEL_VERSION } = model.version.as_str(),
+        { key::TRIVIUM_RERANK_DOCUMENTS } = count(documents),
         otel.status_code = field::Empty,
-        error.type = field::Empty,
-        input.value = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
+        { key::INPUT_VALUE } = field::Empty,
     )
 }
 
@@ -80,7 +81,7 @@ pub fn tokenize_span(parent: &Span) -> Span {
         parent: parent,
         "tokenize",
         otel.kind = "internal",
-        openinference.span.kind = "CHAIN",
+        { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
     )
 }
 
@@ -103,7 +104,7 @@ impl RequestTrace {
             parent: &parent,
             "queue",
             otel.kind = "internal",
-            openinference.span.kind = "CHAIN",
+            { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
         );
         Self { parent, stage: Mutex::new(Stage::Queued(Some(queue))) }
     }
@@ -122,8 +123,8 @@ impl RequestTrace {
                 parent: &self.parent,
                 "forward",
                 otel.kind = "internal",
-                openinference.span.kind = "CHAIN",
-                trivium.batch.id = batch_id,
+                { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
+                { key::TRIVIUM_BATCH_ID } = batch_id,
             );
             *stage = Stage::Running(forward);
         }
@@ -156,10 +157,10 @@ pub fn start_batch(members: &[&RequestTrace], rows: usize, columns: usize) -> Sp
         parent: None,
         "batch",
         otel.kind = "internal",
-        openinference.span.kind = "CHAIN",
-        trivium.batch.id = batch_id,
-        trivium.batch.texts = rows,
-        trivium.batch.padded_tokens = rows * columns,
+        { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
+        { key::TRIVIUM_BATCH_ID } = batch_id,
+        { key::TRIVIUM_BATCH_TEXTS } = count(rows),
+        { key::TRIVIUM_BATCH_PADDED_TOKENS } = count(rows * columns),
     );
     for forward in &forwards {
         let context = forward.context().span().span_context().clone();
@@ -175,23 +176,27 @@ pub fn chat_span(model: &GeneratorModel, generator: &str, max_output_tokens: Opt
         otel.name = format!("chat {}", model.name),
         otel.kind = if generator == EXTRACTIVE { "internal" } else { "client" },
         otel.status_code = field::Empty,
-        error.type = field::Empty,
-        openinference.span.kind = "LLM",
-        llm.model_name = model.name,
-        llm.token_count.prompt = field::Empty,
-        llm.token_count.completion = field::Empty,
-        llm.token_count.total = field::Empty,
-        gen_ai.operation.name = "chat",
-        gen_ai.provider.name = model.provider,
-        gen_ai.request.model = model.name,
-        gen_ai.request.stream = true,
-        gen_ai.request.max_tokens = max_output_tokens,
-        gen_ai.response.finish_reasons = field::Empty,
-        gen_ai.response.time_to_first_chunk = field::Empty,
-        gen_ai.usage.input_tokens = field::Empty,
-        gen_ai.usage.output_tokens = field::Empty,
-        trivium.generator = generator,
-        input.value = field::Empty,
-        output.value = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
+        { key::OPENINFERENCE_SPAN_KIND } = "LLM",
+        { key::LLM_MODEL_NAME } = model.name,
+        { key::LLM_TOKEN_COUNT_PROMPT } = field::Empty,
+        { key::LLM_TOKEN_COUNT_COMPLETION } = field::Empty,
+        { key::LLM_TOKEN_COUNT_TOTAL } = field::Empty,
+        { key::GEN_AI_OPERATION_NAME } = "chat",
+        { key::GEN_AI_PROVIDER_NAME } = model.provider,
+        { key::GEN_AI_REQUEST_MODEL } = model.name,
+        { key::GEN_AI_REQUEST_STREAM } = true,
+        { key::GEN_AI_REQUEST_MAX_TOKENS } = max_output_tokens.map(count),
+        { key::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK } = field::Empty,
+        { key::GEN_AI_USAGE_INPUT_TOKENS } = field::Empty,
+        { key::GEN_AI_USAGE_OUTPUT_TOKENS } = field::Empty,
+        { key::TRIVIUM_GENERATOR } = generator,
+        { key::INPUT_VALUE } = field::Empty,
+        { key::OUTPUT_VALUE } = field::Empty,
     )
+}
+
+/// Writes why an answer ended. It is a list by the conventions, for models that give several answers.
+pub fn record_finish(span: &Span, reason: &'static str) {
+    span.set_attribute(key::GEN_AI_RESPONSE_FINISH_REASONS, Value::Array(vec![StringValue::from(reason)].into()));
 }

@@ -14,6 +14,7 @@ mod purge;
 mod snapshots;
 mod spec;
 mod upgrade;
+mod waiting;
 mod writer;
 
 use crate::lexical::{LexicalError, LexicalOptions};
@@ -25,6 +26,7 @@ use snapshots::{Snapshots, Tidier};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use writer::WriterHandle;
 
@@ -288,6 +290,11 @@ impl Collection {
     /// could be written; the same changes may then be tried again.
     pub async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
         self.writer.write(changes).await
+    }
+
+    /// How many writes wait for their publication, and how long the oldest has waited.
+    pub fn waiting(&self, now: Instant) -> (usize, Duration) {
+        self.writer.waiting(now)
     }
 
     /// Whether the collection takes no more writes, because it was deleted or the process ends.

@@ -14,6 +14,7 @@ pub mod embedder;
 pub mod extract;
 pub mod failpoint;
 pub mod filter;
+mod gauges;
 pub mod given_vector;
 mod grpc;
 pub mod hash;

@@ -171,17 +171,29 @@ pub async fn search(
     deadline: Deadline,
 ) -> Result<Found, Error> {
     let span = telemetry::retrieval(&collection.spec().name, &query);
+    let found = within(collection, embedder, query, depth, deadline).instrument(span.clone()).await;
+    match &found {
+        Ok(found) => telemetry::record_found(&span, found),
+        Err(error) => telemetry::record_failed(&span, error),
+    }
+    found
+}
+
+/// A search, inside its span.
+async fn within(
+    collection: &Collection,
+    embedder: &dyn Embedder,
+    query: SearchQuery,
+    depth: Depth,
+    deadline: Deadline,
+) -> Result<Found, Error> {
     let filter = filter::parse(query.filter.as_deref(), collection.spec())?;
-    let published = state::awaited(collection, query.min_version, deadline).instrument(span.clone()).await?;
+    let published = state::awaited(collection, query.min_version, deadline).await?;
     let work = async {
         let published = state::read(collection, published, query.as_of.as_ref()).await?;
         run(collection, published, embedder, query, filter, depth, deadline).await
     };
-    let found = deadline.limit("the search", work.instrument(span.clone())).await?;
-    if let Ok(found) = &found {
-        telemetry::record_found(&span, found);
-    }
-    found
+    deadline.limit("the search", work).await?
 }
 
 async fn run(

@@ -4,6 +4,7 @@ use crate::clients::ModelHost;
 use crate::collection::{Catalog, CollectionError};
 use crate::embedder::Embedder;
 use crate::failpoint;
+use crate::gauges;
 use crate::grpc;
 use crate::options::Options;
 use crate::service::Retriever;
@@ -77,6 +78,7 @@ pub async fn start_with(
     let catalog = Catalog::open(&options.data_dir, options.collections()).await?;
     let retriever = Arc::new(Retriever::new(catalog, embedder, options.limits()));
     retriever.resume_upgrades();
+    gauges::observe(&retriever);
     let (routes, name) = grpc::routes(retriever.clone(), options.server.max_message_bytes);
     let server = server.serve(routes, &[name], shutdown).await;
     server.set_serving(true).await;

@@ -226,7 +226,12 @@ fn hit(entry: &Entry, question: &Question, started: Instant, witness: &Witness) 
             ..std::mem::take(account)
         };
     }
-    trace::cached(&span, entry.decision(), entry.intent.as_ref());
+    let remembered = trace::Remembered {
+        made_by: entry.made_by.as_ref(),
+        decision: entry.decision(),
+        intent: entry.intent.as_ref(),
+    };
+    trace::cached(&span, &remembered, started.elapsed());
     events
 }
 
@@ -243,7 +248,8 @@ impl Miss {
         let mut collections = self.collections;
         collections.retain(|collection| searched.contains(&collection.name.as_str()));
         let intent = witness.intent().cloned();
-        let entry = Entry { text: self.text, events, intent, searches, collections, made: Instant::now() };
+        let (made, made_by) = (Instant::now(), witness.span().cloned());
+        let entry = Entry { text: self.text, events, intent, searches, collections, made, made_by };
         if !entry.may_be_kept(self.kept.language_models) {
             return;
         }

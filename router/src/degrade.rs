@@ -4,7 +4,10 @@
 //! and it gives the flag in the answer, writes the log and names the attribute in the trace.
 
 use trivium_proto::router::v1::Degradation;
-use trivium_service_kit::{Reason, Service, telemetry::metrics};
+use trivium_service_kit::{
+    Reason, Service,
+    telemetry::{metrics, names::attribute as key},
+};
 
 /// What can break, in the order of [`LADDER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,56 +52,61 @@ pub(crate) const LADDER: [Row; 10] = [
     Row {
         rung: Rung::Intent,
         part: "intent",
-        attribute: "trivium.degraded.intent",
+        attribute: key::TRIVIUM_DEGRADED_INTENT,
         instead: "the policy's default decides, as no rule needs the intent",
     },
     Row {
         rung: Rung::Embedding,
         part: "embedding",
-        attribute: "trivium.degraded.embedding",
+        attribute: key::TRIVIUM_DEGRADED_EMBEDDING,
         instead: "passages are searched for by words alone",
     },
     Row {
         rung: Rung::SemanticLeg,
         part: "semantic_leg",
-        attribute: "trivium.degraded.semantic_leg",
+        attribute: key::TRIVIUM_DEGRADED_SEMANTIC_LEG,
         instead: "the lexical leg answers alone",
     },
     Row {
         rung: Rung::LexicalLeg,
         part: "lexical_leg",
-        attribute: "trivium.degraded.lexical_leg",
+        attribute: key::TRIVIUM_DEGRADED_LEXICAL_LEG,
         instead: "the semantic leg answers alone",
     },
-    Row { rung: Rung::Rerank, part: "rerank", attribute: "trivium.degraded.rerank", instead: "the fused order stands" },
+    Row {
+        rung: Rung::Rerank,
+        part: "rerank",
+        attribute: key::TRIVIUM_DEGRADED_RERANK,
+        instead: "the fused order stands",
+    },
     Row {
         rung: Rung::Collection,
         part: "collection",
-        attribute: "trivium.degraded.collection",
+        attribute: key::TRIVIUM_DEGRADED_COLLECTION,
         instead: "the other collections answer without it",
     },
     Row {
         rung: Rung::Retriever,
         part: "retriever",
-        attribute: "trivium.degraded.retriever",
+        attribute: key::TRIVIUM_DEGRADED_RETRIEVER,
         instead: "the generator answers without passages, as the policy allows",
     },
     Row {
         rung: Rung::Generator,
         part: "generator",
-        attribute: "trivium.degraded.generator",
+        attribute: key::TRIVIUM_DEGRADED_GENERATOR,
         instead: "the passages stand without an answer",
     },
     Row {
         rung: Rung::BrokenAnswer,
         part: "generator",
-        attribute: "trivium.degraded.generator",
+        attribute: key::TRIVIUM_DEGRADED_GENERATOR,
         instead: "the answer breaks off; what was sent before it is complete",
     },
     Row {
         rung: Rung::FixedText,
         part: "generator",
-        attribute: "trivium.degraded.generator",
+        attribute: key::TRIVIUM_DEGRADED_GENERATOR,
         instead: "the policy's fixed text stands in for an answer",
     },
 ];
@@ -118,7 +126,7 @@ pub(crate) fn step_down(rung: Rung, reason: Reason, collection: &str) -> Degrada
     let row = rung.row();
     metrics::of(Service::Router).degraded(row.part, reason);
     let reason = reason.as_str();
-    tracing::warn!(part = row.part, reason, collection, "degraded: {}", row.instead);
+    tracing::warn!(part = row.part, reason, collection, instead = row.instead, "an answer does without a part");
     Degradation {
         part: row.part.to_owned(),
         reason: reason.to_owned(),

@@ -20,7 +20,7 @@ use trivium_proto::{
     model::v1::{FinishReason, QueryVector},
     router::v1::{Decision, PassageList, RouteResponse},
 };
-use trivium_service_kit::{Deadline, Error, Reason};
+use trivium_service_kit::{Deadline, Error, Reason, telemetry::metrics::Ended};
 
 use self::{
     analyze::{Analysis, Wanted},
@@ -35,7 +35,7 @@ use crate::{
     options::{HopOptions, Options},
     policy::{Direct, Legs, Opening, Overrides, Policy, Retrieval, RetrieverAway, Step, open},
     request::{Query, Question},
-    trace,
+    trace::{self, Measured},
 };
 
 pub(crate) use self::account::AccountBuilder;
@@ -88,7 +88,7 @@ impl Engine {
                 (open.decide(policy, &intent, &wishes), Some(intent))
             }
         };
-        trace::decided(&Span::current(), &plan, intent.as_ref());
+        trace::decided(&Span::current(), "route", policy, &plan, intent.as_ref());
         let account = account.finish();
         Ok(RouteResponse {
             decision: Some(decision(policy, &plan, intent)),
@@ -107,6 +107,7 @@ struct Run {
     query: Query,
     deadline: Deadline,
     account: AccountBuilder,
+    measured: Measured,
     /// What the audit log hears of the run besides its events.
     witness: Arc<Witness>,
     events: mpsc::Sender<Result<Event, Error>>,
@@ -118,6 +119,13 @@ impl Run {
     async fn run(mut self) {
         let outcome = self.take_the_road().await;
         trace::finished(&self.span, &self.account, outcome.as_ref().err());
+        self.measured.ended = match &outcome {
+            Ok(()) if self.account.is_degraded() => Ended::Degraded,
+            Ok(()) => Ended::Whole,
+            // Nobody waits for what the caller gave up.
+            Err(error) if error.reason() == Reason::Cancelled => Ended::Abandoned,
+            Err(_) => Ended::Failed,
+        };
         let last = match outcome {
             Ok(()) => Ok(Event::Account(self.account.finish())),
             Err(error) => Err(error),
@@ -166,7 +174,8 @@ impl Run {
         if let (Step::Retrieve(retrieval), Some(error)) = (&mut plan.step, &analysis.lost_vector) {
             self.do_without_vector(retrieval, error)?;
         }
-        trace::decided(&self.span, &plan, analysis.intent.as_ref());
+        self.measured.road = Some(plan.step.road());
+        trace::decided(&self.span, "query", &self.policy, &plan, analysis.intent.as_ref());
         Ok((decision(&self.policy, &plan, analysis.intent), plan.step, analysis.vectors))
     }
 

@@ -75,6 +75,13 @@ impl Method {
     }
 }
 
+impl Method {
+    /// The name of its spans (OpenTelemetry's RPC conventions, gRPC).
+    pub fn span_name(self) -> &'static str {
+        if self == OTHER { "grpc" } else { self.name }
+    }
+}
+
 /// Every method of the contract by its full name.
 fn contract() -> HashMap<String, Method> {
     let files =

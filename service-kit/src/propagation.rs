@@ -45,7 +45,10 @@ impl Injector for HeaderInjector<'_> {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+    use opentelemetry::{
+        baggage::BaggageExt,
+        trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
+    };
 
     use super::*;
 
@@ -58,6 +61,19 @@ mod tests {
 
         let context = extract(&headers);
         assert_eq!(context.span().span_context(), &sent);
+    }
+
+    #[test]
+    fn baggage_stays_outside() {
+        let headers = HeaderMap::from_iter(
+            [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("baggage", "user=somebody")]
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+        );
+        let context = extract(&headers);
+        assert!(context.span().span_context().is_valid() && context.baggage().is_empty());
+        let mut onwards = HeaderMap::new();
+        inject(&context, &mut onwards);
+        assert!(onwards.contains_key("traceparent") && !onwards.contains_key("baggage"), "{onwards:?}");
     }
 
     #[test]

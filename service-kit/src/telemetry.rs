@@ -9,6 +9,9 @@
 
 mod format;
 pub mod metrics;
+// Generated, and compared byte by byte.
+#[rustfmt::skip]
+pub mod names;
 mod tracer;
 
 use std::{net::SocketAddr, sync::OnceLock};
@@ -77,6 +80,12 @@ static CAPTURE_CONTENT: OnceLock<bool> = OnceLock::new();
 /// Whether query text, passages and answers may be written into spans and logs.
 pub fn capture_content() -> bool {
     CAPTURE_CONTENT.get().copied().unwrap_or(false)
+}
+
+/// A count as a span's attribute. Unsigned numbers become texts on their way through `tracing`, which dashboards can
+/// neither add up nor compare.
+pub fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }
 
 /// The trace of the current span, 32 hexadecimal digits; empty outside any.
@@ -148,6 +157,12 @@ fn trace_layer(providers: &[(Service, SdkTracerProvider)]) -> Box<dyn Layer<Regi
         .with_threads(false)
         .with_target(true)
         .with_tracked_inactivity(false)
+        // Exceptions on spans are deprecated (OpenTelemetry's semantic conventions): what failed says so by itself, with
+        // `error.type`, and the causes are in the log.
+        .with_error_fields_to_exceptions(false)
+        .with_error_records_to_exceptions(false)
+        .with_error_events_to_exceptions(false)
+        .with_error_events_to_status(false)
         .with_filter(belongs)
         .boxed()
 }

@@ -22,6 +22,9 @@ use opentelemetry_proto::tonic::{
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
+use trivium_telemetry::check::Captured;
+
+use crate::telemetry;
 
 /// A span, with the service that it comes from.
 #[derive(Debug, Clone)]
@@ -57,6 +60,8 @@ pub struct Collector {
     spans: Arc<Mutex<Vec<Span>>>,
     /// The names of the metrics that were received, each with its service.
     metrics: Arc<Mutex<BTreeSet<(String, String)>>>,
+    /// All of it, as the contract's judge takes it. A metric is kept once for each of its exports that differ.
+    captured: Arc<Mutex<Captured>>,
 }
 
 impl Collector {
@@ -83,6 +88,11 @@ impl Collector {
         self.spans.lock().expect("not poisoned").clone()
     }
 
+    /// Everything that has been received, as the contract takes it.
+    pub fn captured(&self) -> Captured {
+        self.captured.lock().expect("not poisoned").clone()
+    }
+
     /// The names of the metrics that a service sent.
     pub fn metrics(&self, service: &str) -> BTreeSet<String> {
         let metrics = self.metrics.lock().expect("not poisoned");
@@ -100,8 +110,15 @@ impl MetricsService for Collector {
         for resource in request.into_inner().resource_metrics {
             let attributes = texts(&resource.resource.unwrap_or_default().attributes);
             let service = attributes.into_iter().find(|(key, _)| key == "service.name").expect("a service name").1;
-            let metrics = resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics);
-            received.extend(metrics.map(|metric| (service.clone(), metric.name)));
+            for metric in resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                received.insert((service.clone(), metric.name.clone()));
+                let seen = telemetry::metric(&service, metric);
+                let mut captured = self.captured.lock().expect("not poisoned");
+                // Metrics come again and again: the labels are what may differ.
+                if !captured.metrics.contains(&seen) {
+                    captured.metrics.push(seen);
+                }
+            }
         }
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
@@ -117,8 +134,10 @@ impl TraceService for Collector {
         for resource in request.into_inner().resource_spans {
             let attributes = texts(&resource.resource.unwrap_or_default().attributes);
             let service = attributes.into_iter().find(|(key, _)| key == "service.name").expect("a service name").1;
-            let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            received.extend(spans.map(|span| keep(&service, span)));
+            for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                self.captured.lock().expect("not poisoned").spans.push(telemetry::span(&service, &span));
+                received.push(keep(&service, span));
+            }
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }

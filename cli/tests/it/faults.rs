@@ -3,7 +3,7 @@
 //! What a caller gets must come in time, and what it lacks must be flagged. `cargo test ... faults -- --nocapture` prints
 //! the table.
 
-mod proxy;
+pub mod proxy;
 
 use std::{
     path::Path,

@@ -16,6 +16,7 @@ mod models;
 mod process;
 mod replay;
 mod snapshots;
+mod telemetry;
 mod tenants;
 mod trace_tree;
 mod training;

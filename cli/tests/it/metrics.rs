@@ -1,10 +1,13 @@
 //! What the services count arrives over OTLP, and can be scraped, service by service.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
     path::Path,
 };
+
+use trivium_telemetry::{Contract, render};
 
 use crate::{
     collector::Collector,
@@ -39,6 +42,19 @@ async fn three_services_in_one_process_count_each_for_itself() {
         assert!(scraped.lines().any(|found| found == line), "no\n{line}\nin\n{scraped}");
     }
     assert!(!scraped.contains("signing"), "the question shows");
+    assert_names_are_listed(&scraped);
+}
+
+/// Every family has the name that the contract's page gives for Prometheus.
+fn assert_names_are_listed(scraped: &str) {
+    let contract = Contract::current();
+    let listed: BTreeSet<String> =
+        contract.metrics.iter().map(|(name, metric)| render::prometheus(name, metric)).collect();
+    let types = scraped.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let names: BTreeSet<&str> = types.filter(|name| *name != "target_info").collect();
+    assert!(names.len() > 15, "{names:?}");
+    let unlisted: Vec<_> = names.iter().filter(|name| !listed.contains(**name)).collect();
+    assert!(unlisted.is_empty(), "{unlisted:?} are not among {listed:?}");
 }
 
 /// Starts the services, asks once, and gives what a scraper reads. The stop sends the metrics over OTLP.

@@ -54,6 +54,7 @@ pub struct Running {
     child: Child,
     /// The line that says that they are ready.
     ready: String,
+    log: std::thread::JoinHandle<String>,
 }
 
 impl Running {
@@ -74,7 +75,7 @@ impl Running {
             let code = child.wait().expect("waited for").code();
             return Err(Ended { code, stdout: ready, stderr: log.join().expect("read") });
         }
-        Ok(Self { child, ready })
+        Ok(Self { child, ready, log })
     }
 
     /// `trivium up` on free ports, with its collections in `data`.
@@ -128,6 +129,20 @@ impl Running {
 
     /// Asks the process to stop, and waits until it has. Gives its exit code.
     pub fn stop(mut self) -> Option<i32> {
+        self.terminate()
+    }
+}
+
+impl Running {
+    /// As [`Running::stop`]; gives the log as well.
+    pub fn stop_with_log(mut self) -> (Option<i32>, String) {
+        let code = self.terminate();
+        // The thread ends with the process, which has closed its end.
+        let log = std::mem::replace(&mut self.log, std::thread::spawn(String::new));
+        (code, log.join().expect("read"))
+    }
+
+    fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(asked.success());

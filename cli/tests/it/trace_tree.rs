@@ -14,7 +14,7 @@ const SEARCH: &str = "trivium.retriever.v1.RetrieverService/Search";
 
 /// Every path from the root that one hybrid query must have.
 fn expected() -> Vec<String> {
-    let query = format!("cli ask > cli {QUERY_STREAM} > router {QUERY_STREAM} > router query");
+    let query = format!("cli ask > cli {QUERY_STREAM} > router {QUERY_STREAM} > router query hybrid");
     let analyze = format!("{query} > router {ANALYZE} > model-host {ANALYZE}");
     let search = format!("{query} > router {SEARCH} > retriever {SEARCH} > retriever retrieval docs");
     let generate = format!("{query} > router {GENERATE} > model-host {GENERATE}");

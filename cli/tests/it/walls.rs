@@ -50,7 +50,17 @@ fn only_one_place_names_each_engine() {
 
 #[test]
 fn every_crate_forbids_unsafe_code() {
-    for member in ["proto", "service-kit", "ranking", "model-host", "model-host/train", "retriever", "router"] {
+    let members = [
+        "proto",
+        "service-kit",
+        "service-kit/contract",
+        "ranking",
+        "model-host",
+        "model-host/train",
+        "retriever",
+        "router",
+    ];
+    for member in members {
         let lib = read(&root().join(member).join("src/lib.rs"));
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{member} does not forbid unsafe code");
     }

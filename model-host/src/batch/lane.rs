@@ -31,6 +31,11 @@ impl<T> Waiting<T> {
         self.lines.iter().map(|line| line.entries.len()).sum()
     }
 
+    /// The oldest text of each caller.
+    pub(super) fn oldest(&self) -> impl Iterator<Item = &T> {
+        self.lines.iter().filter_map(|line| line.entries.front()).map(|entry| &entry.work)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }

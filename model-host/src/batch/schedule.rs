@@ -104,6 +104,16 @@ impl<T> Schedule<T> {
         self.models.get(&model).map_or(0, |model| model.lanes.iter().map(Waiting::len).sum())
     }
 
+    /// How many texts wait in a lane, of all models.
+    pub fn waiting_in(&self, lane: Lane) -> usize {
+        self.models.values().map(|model| model.lanes[lane as usize].len()).sum()
+    }
+
+    /// The oldest text of each caller of each model in a lane: the oldest of all is among them.
+    pub fn oldest_in(&self, lane: Lane) -> impl Iterator<Item = &T> {
+        self.models.values().flat_map(move |model| model.lanes[lane as usize].oldest())
+    }
+
     /// Adds all of `entries` to the end of their caller's line, or none. A model that is
     /// gone has room for nothing.
     pub fn push(&mut self, model: ModelKey, lane: Lane, caller: Caller, entries: Vec<Entry<T>>) -> Result<(), Full> {

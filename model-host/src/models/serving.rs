@@ -180,6 +180,11 @@ impl Serving {
         self.loaded.get(model)
     }
 
+    /// All versions in memory.
+    pub fn all(&self) -> impl Iterator<Item = (&ModelRef, &Loaded)> {
+        self.loaded.iter()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.loaded.len()
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tracing::Span;
 use trivium_proto::model::v1 as proto;
-use trivium_service_kit::telemetry::capture_content;
-use trivium_service_kit::{Error, Reason, Tenant, validate};
+use trivium_service_kit::telemetry::{capture_content, metrics, names::attribute as key};
+use trivium_service_kit::{Error, Reason, Service, Tenant, validate};
 
 use super::{ModelHost, Waits, embed, failed, wire};
 use crate::analyses::AnalysisKey;
@@ -54,6 +54,7 @@ impl ModelHost {
         let key = wanted.key(tenant, request.text);
         let remembered = if request.fresh { None } else { self.analyses.find(&key) };
         mark_cached(remembered.is_some());
+        metrics::of(Service::ModelHost).looked_up("analyses", remembered.is_some());
         let response = match remembered {
             Some(response) => {
                 proto::AnalyzeResponse { cached: true, timings: Some(proto::ComputeTimings::default()), ..response }
@@ -192,15 +193,15 @@ fn decide(intent: &IntentRuntime, text: &str, vector: &TextVector) -> Decision {
 fn decision_span(intent: &IntentRuntime, text: &str) -> Span {
     let span = classify_span(intent.model.model());
     if capture_content() {
-        span.record("input.value", text);
+        span.record(key::INPUT_VALUE, text);
     }
     span
 }
 
 fn record(span: &Span, decision: &Decision) {
-    span.record("trivium.intent.label", decision.label());
-    span.record("trivium.intent.confidence", decision.confidence());
-    span.record("trivium.intent.margin", decision.margin);
+    span.record(key::TRIVIUM_INTENT_LABEL, decision.label());
+    span.record(key::TRIVIUM_INTENT_CONFIDENCE, decision.confidence());
+    span.record(key::TRIVIUM_INTENT_MARGIN, decision.margin);
 }
 
 fn only(embedded: Embedded) -> Result<Pass, Error> {

@@ -6,14 +6,16 @@ use std::time::Instant;
 use futures::stream::{BoxStream, StreamExt};
 use tracing::Span;
 use trivium_proto::model::v1 as proto;
-use trivium_service_kit::telemetry::capture_content;
-use trivium_service_kit::{Error, Reason, validate};
+use trivium_service_kit::telemetry::metrics::{self, Operation, TokenKind};
+use trivium_service_kit::telemetry::{capture_content, count, names::attribute as key};
+use trivium_service_kit::{Error, Reason, Service, validate};
 
 use super::wire;
 use crate::generate::{
-    Finish, GenerateError, Generator, Limit, Passage, Piece, PromptError, Prompts, Request, Summary, Support,
+    Finish, GenerateError, Generator, GeneratorModel, Limit, Passage, Piece, PromptError, Prompts, Request, Summary,
+    Support,
 };
-use crate::trace::chat_span;
+use crate::trace::{chat_span, record_finish};
 
 /// The most passages of one request.
 const MAX_PASSAGES: usize = 64;
@@ -61,13 +63,15 @@ pub(super) fn start(
     let model = generator.model();
     let span = chat_span(&model, generator.name(), max_output_tokens);
     if capture_content() {
-        span.record("input.value", &request.query);
+        span.record(key::INPUT_VALUE, &request.query);
     }
     let mut answer = Answer {
         generator: generator.name().to_owned(),
-        model: wire::generator_model(model),
+        model: wire::generator_model(model.clone()),
+        writer: model,
         span: span.clone(),
         started: Instant::now(),
+        failed: Some(Reason::Cancelled),
         text: None,
     };
     let passages = request.passages.into_iter().map(|passage| Passage {
@@ -91,8 +95,11 @@ pub(super) fn start(
 struct Answer {
     generator: String,
     model: proto::ModelRef,
+    writer: GeneratorModel,
     span: Span,
     started: Instant,
+    /// Why there is no whole answer; until it has ended, that nobody waited for it.
+    failed: Option<Reason>,
     /// What was sent, from the first piece on; empty unless content is captured.
     text: Option<String>,
 }
@@ -120,17 +127,24 @@ impl Answer {
             Ok(Piece::Summary(summary)) => Event::Summary(self.summary(summary)),
             Err(error) => {
                 let error = catalogue(error);
+                self.failed = Some(error.reason());
                 self.span.record("otel.status_code", "ERROR");
-                self.span.record("error.type", error.reason().as_str());
+                self.span.record(key::ERROR_TYPE, error.reason().as_str());
                 return Err(error);
             }
         };
         Ok(proto::GenerateResponse { event: Some(event) })
     }
 
+    fn operation(&self) -> Operation<'_> {
+        Operation { name: "chat", provider: self.writer.provider, model: &self.writer.name }
+    }
+
     fn record_text(&mut self, piece: &str) {
         if self.text.is_none() {
-            self.span.record("gen_ai.response.time_to_first_chunk", self.started.elapsed().as_secs_f64());
+            let elapsed = self.started.elapsed();
+            self.span.record(key::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, elapsed.as_secs_f64());
+            metrics::of(Service::ModelHost).began(self.operation(), elapsed);
         }
         let text = self.text.get_or_insert_default();
         if capture_content() {
@@ -138,29 +152,33 @@ impl Answer {
         }
     }
 
-    fn summary(&self, summary: Summary) -> proto::GenerationSummary {
+    fn summary(&mut self, summary: Summary) -> proto::GenerationSummary {
         let (finish_reason, name) = match summary.finish {
             Finish::Stop => (proto::FinishReason::Stop, "stop"),
             Finish::Length => (proto::FinishReason::Length, "length"),
             Finish::NotInPassages => (proto::FinishReason::NotInPassages, "not_in_passages"),
             Finish::Filtered => (proto::FinishReason::Filtered, "content_filter"),
         };
-        self.span.record("gen_ai.response.finish_reasons", name);
+        self.failed = None;
+        record_finish(&self.span, name);
         let (input_tokens, output_tokens) = (summary.input_tokens, summary.output_tokens);
         // A backend that does not count reports 0, which is no fact to record.
         if input_tokens > 0 || output_tokens > 0 {
             for (field, tokens) in [
-                ("gen_ai.usage.input_tokens", input_tokens),
-                ("gen_ai.usage.output_tokens", output_tokens),
-                ("llm.token_count.prompt", input_tokens),
-                ("llm.token_count.completion", output_tokens),
-                ("llm.token_count.total", input_tokens.saturating_add(output_tokens)),
+                (key::GEN_AI_USAGE_INPUT_TOKENS, input_tokens),
+                (key::GEN_AI_USAGE_OUTPUT_TOKENS, output_tokens),
+                (key::LLM_TOKEN_COUNT_PROMPT, input_tokens),
+                (key::LLM_TOKEN_COUNT_COMPLETION, output_tokens),
+                (key::LLM_TOKEN_COUNT_TOTAL, input_tokens.saturating_add(output_tokens)),
             ] {
-                self.span.record(field, tokens);
+                self.span.record(field, count(tokens));
             }
+            let instruments = metrics::of(Service::ModelHost);
+            instruments.used(self.operation(), TokenKind::Input, input_tokens.into());
+            instruments.used(self.operation(), TokenKind::Output, output_tokens.into());
         }
         if let (true, Some(text)) = (capture_content(), &self.text) {
-            self.span.record("output.value", text);
+            self.span.record(key::OUTPUT_VALUE, text);
         }
         proto::GenerationSummary {
             generator: self.generator.clone(),
@@ -171,6 +189,12 @@ impl Answer {
             passages_left_out: summary.passages_left_out,
             passages_cut: summary.passages_cut,
         }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        metrics::of(Service::ModelHost).operated(self.operation(), self.failed, self.started.elapsed());
     }
 }
 

@@ -1,7 +1,7 @@
 //! How well documents answer a query.
 
 use trivium_proto::model::v1 as proto;
-use trivium_service_kit::telemetry::capture_content;
+use trivium_service_kit::telemetry::{capture_content, names::attribute as key};
 use trivium_service_kit::{Error, validate};
 
 use super::{ModelHost, Waits, check_texts, failed, wire};
@@ -21,7 +21,7 @@ impl ModelHost {
         let cross_encoder = serving.cross_encoder_named(wire::asked(request.model.as_ref()))?;
         let span = rerank_span(cross_encoder.model().model(), request.documents.len());
         if capture_content() {
-            span.record("input.value", &request.query);
+            span.record(key::INPUT_VALUE, &request.query);
         }
         let documents: Vec<&str> = request.documents.iter().map(String::as_str).collect();
         let scored = cross_encoder.score(&request.query, &documents, waits.call(lane, true, &span)).await;

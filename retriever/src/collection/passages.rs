@@ -4,6 +4,7 @@ use super::{CollectionError, Published};
 use crate::vector::{ChunkRow, DocumentRow, StoredChunk};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use trivium_service_kit::telemetry::count;
 
 /// A chunk as the lexical index keeps it. The order of the fields is the format, which the index's name for the field
 /// stands for: another order needs another name, so that older indexes are built anew.
@@ -44,7 +45,7 @@ impl Published {
         match kept.into_iter().collect::<Option<Vec<_>>>() {
             Some(passages) => Ok(passages),
             None => {
-                tracing::warn!(version = self.version(), "passages are missing from the lexical index");
+                tracing::warn!(version = count(self.version()), "passages are missing from the lexical index");
                 Ok(self.table.take_chunks(&row_ids).await?)
             }
         }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 use trivium_service_kit::Service;
-use trivium_service_kit::telemetry::metrics;
+use trivium_service_kit::telemetry::{count, metrics, names::attribute as key};
 
 /// Commits that pass after a compaction that failed, so that a lasting cause does not burden each of them.
 const COMMITS_AFTER_FAILED_COMPACTION: u32 = 64;
@@ -277,7 +277,7 @@ impl Writer {
         }
     }
 
-    #[tracing::instrument(skip_all, fields(collection = self.collection))]
+    #[tracing::instrument(skip_all, fields(collection = self.collection, { key::OPENINFERENCE_SPAN_KIND } = "CHAIN"))]
     async fn compact(&mut self) -> Result<(), CollectionError> {
         let (started, before) = (Instant::now(), self.table.fragments());
         let Some(compacted) = self.table.compact(self.compaction).await? else { return Ok(()) };
@@ -288,7 +288,12 @@ impl Writer {
         self.index_and_publish(LexicalChange::default(), vectors, |directory| directory.move_rows(&moved)).await?;
         let (after, rows) = (self.table.fragments(), moved.len());
         metrics::of(Service::Retriever).compacted(rows as u64, started.elapsed());
-        tracing::info!(fragments_before = before, fragments_after = after, rows, "small fragments were merged");
+        tracing::info!(
+            fragments_before = count(before),
+            fragments_after = count(after),
+            rows = count(rows),
+            "small fragments were merged"
+        );
         Ok(())
     }
 
@@ -368,13 +373,13 @@ fn answer(outcome: Result<(Arc<Published>, Vec<Verdict>), CollectionError>, answ
                     Verdict::Applies(tally) => Written::Published { published: published.clone(), tally },
                     Verdict::Stale { changes, document_ids } => Written::Stale { changes, document_ids },
                 };
-                let _ = answer.send(Ok(written));
+                let _ = answer.sender.send(Ok(written));
             }
         }
         Err(error) => {
             let error = Arc::new(error);
             for answer in answers {
-                let _ = answer.send(Err(WriteError::Failed(error.clone())));
+                let _ = answer.sender.send(Err(WriteError::Failed(error.clone())));
             }
         }
     }

@@ -71,9 +71,12 @@ impl LegSearch<'_> {
             }
             false => searcher.search(&text, depth, filter.as_deref()).map(|hits| (hits, None)),
         };
+        let measured = telemetry::Measured::begin(Leg::Lexical);
         let work = tokio::task::spawn_blocking(move || inner.in_scope(search));
         let hits = AbortOnDropHandle::new(work).await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
-        let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
+        let hits = hits.map_err(|error| read_error(self.collection, &error));
+        measured.ended(&hits);
+        let (hits, moments) = hits?;
         let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
         Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), moments, started, &span))
     }
@@ -91,8 +94,11 @@ impl LegSearch<'_> {
             None => self.encode(embedder, deadline).await?,
         };
         let span = telemetry::leg(Leg::Semantic, &self.collection.spec().name, self.published.version());
+        let measured = telemetry::Measured::begin(Leg::Semantic);
         let hits = self.nearest(vector).instrument(span.clone()).await;
-        let (hits, moments) = hits.map_err(|error| read_error(self.collection, &error))?;
+        let hits = hits.map_err(|error| read_error(self.collection, &error));
+        measured.ended(&hits);
+        let (hits, moments) = hits?;
         // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
         let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
         let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });

@@ -1,13 +1,17 @@
 //! Spans of a search. Names and attributes follow OpenTelemetry's generative AI and database conventions, and carry
 //! OpenInference kinds, so that tracing tools of either school show them natively.
 
+use std::time::Instant;
+
 use super::{Found, Leg, Method, SearchQuery};
 use crate::collection::EmbedderRef;
 use tracing::{Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use trivium_ranking::fusion::Fusion;
-use trivium_service_kit::Error;
-use trivium_service_kit::telemetry::capture_content;
+use trivium_service_kit::{
+    Error, Reason, Service,
+    telemetry::{capture_content, count, metrics, names::attribute as key},
+};
 
 /// Hits that a span lists.
 const LISTED_HITS: usize = 10;
@@ -35,47 +39,49 @@ pub(super) fn retrieval(collection: &str, query: &SearchQuery) -> Span {
         "retrieval",
         otel.name = format!("retrieval {collection}"),
         otel.kind = "internal",
-        openinference.span.kind = "RETRIEVER",
-        gen_ai.operation.name = "retrieval",
-        gen_ai.data_source.id = collection,
-        gen_ai.retrieval.top_k = query.k,
-        gen_ai.retrieval.query.text = field::Empty,
-        input.value = field::Empty,
-        trivium.filter.used = query.filter.is_some(),
-        trivium.filter.text = field::Empty,
-        trivium.index.version = field::Empty,
-        trivium.hits = field::Empty,
-        trivium.degraded = field::Empty,
-        trivium.degraded.lexical_leg = field::Empty,
-        trivium.degraded.semantic_leg = field::Empty,
+        { key::OPENINFERENCE_SPAN_KIND } = "RETRIEVER",
+        { key::GEN_AI_OPERATION_NAME } = "retrieval",
+        { key::GEN_AI_DATA_SOURCE_ID } = collection,
+        { key::GEN_AI_RETRIEVAL_TOP_K } = count(query.k),
+        { key::GEN_AI_RETRIEVAL_QUERY_TEXT } = field::Empty,
+        { key::INPUT_VALUE } = field::Empty,
+        { key::TRIVIUM_FILTER_USED } = query.filter.is_some(),
+        { key::TRIVIUM_FILTER_TEXT } = field::Empty,
+        { key::TRIVIUM_INDEX_VERSION } = field::Empty,
+        { key::TRIVIUM_HITS } = field::Empty,
+        { key::TRIVIUM_DEGRADED } = field::Empty,
+        { key::TRIVIUM_DEGRADED_LEXICAL_LEG } = field::Empty,
+        { key::TRIVIUM_DEGRADED_SEMANTIC_LEG } = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
+        otel.status_code = field::Empty,
     );
     if capture_content() {
-        span.record("gen_ai.retrieval.query.text", query.text.as_str());
-        span.record("input.value", query.text.as_str());
-        span.record("trivium.filter.text", query.filter.as_deref());
+        span.record(key::GEN_AI_RETRIEVAL_QUERY_TEXT, query.text.as_str());
+        span.record(key::INPUT_VALUE, query.text.as_str());
+        span.record(key::TRIVIUM_FILTER_TEXT, query.filter.as_deref());
     }
     span
 }
 
 /// Writes what was found into the span of its search: ids and scores always, text only where capture is on.
 pub(super) fn record_found(span: &Span, found: &Found) {
-    span.record("trivium.index.version", found.published.version());
-    span.record("trivium.hits", found.hits.len());
-    span.record("trivium.degraded", found.legs.iter().any(|leg| leg.missing.is_some()));
+    span.record(key::TRIVIUM_INDEX_VERSION, count(found.published.version()));
+    span.record(key::TRIVIUM_HITS, count(found.hits.len()));
+    span.record(key::TRIVIUM_DEGRADED, found.legs.iter().any(|leg| leg.missing.is_some()));
     for (leg, missing) in found.legs.iter().filter_map(|report| Some((report.leg, report.missing.as_ref()?))) {
         let reason = missing.reason.as_str();
         tracing::warn!(parent: span, leg = leg.name(), reason, "a leg is missing: the other answers alone");
         match leg {
-            Leg::Lexical => span.record("trivium.degraded.lexical_leg", reason),
-            Leg::Semantic => span.record("trivium.degraded.semantic_leg", reason),
+            Leg::Lexical => span.record(key::TRIVIUM_DEGRADED_LEXICAL_LEG, reason),
+            Leg::Semantic => span.record(key::TRIVIUM_DEGRADED_SEMANTIC_LEG, reason),
         };
     }
     for (place, hit) in found.hits.iter().take(LISTED_HITS).enumerate() {
-        let key = |name: &str| format!("retrieval.documents.{place}.document.{name}");
-        span.set_attribute(key("id"), hit.chunk.chunk_id.clone());
-        span.set_attribute(key("score"), hit.score);
+        let named = |name: &str| format!("retrieval.documents.{place}.document.{name}");
+        span.set_attribute(named("id"), hit.chunk.chunk_id.clone());
+        span.set_attribute(named("score"), hit.score);
         if capture_content() {
-            span.set_attribute(key("content"), hit.chunk.text.clone());
+            span.set_attribute(named("content"), hit.chunk.text.clone());
         }
     }
 }
@@ -86,20 +92,51 @@ pub(super) fn leg(leg: Leg, collection: &str, version: u64) -> Span {
         "leg",
         otel.name = format!("search {collection}"),
         otel.kind = "internal",
-        openinference.span.kind = "RETRIEVER",
-        db.system.name = leg.engine(),
-        db.collection.name = collection,
-        db.operation.name = "search",
-        db.query.summary = format!("search {collection}"),
-        db.response.returned_rows = field::Empty,
-        trivium.retrieval.leg = leg.name(),
-        trivium.index.version = version,
+        { key::OPENINFERENCE_SPAN_KIND } = "RETRIEVER",
+        { key::DB_SYSTEM_NAME } = leg.engine(),
+        { key::DB_COLLECTION_NAME } = collection,
+        { key::DB_OPERATION_NAME } = "search",
+        { key::DB_QUERY_SUMMARY } = format!("search {collection}"),
+        { key::DB_RESPONSE_RETURNED_ROWS } = field::Empty,
+        { key::TRIVIUM_RETRIEVAL_LEG } = leg.name(),
+        { key::TRIVIUM_INDEX_VERSION } = count(version),
     )
+}
+
+/// Marks the span of a search that failed.
+pub(super) fn record_failed(span: &Span, error: &Error) {
+    span.record(key::ERROR_TYPE, error.reason().as_str());
+    span.record("otel.status_code", "ERROR");
+}
+
+/// The measure of one leg: it counts what became of it when it is dropped.
+pub(super) struct Measured {
+    leg: Leg,
+    began: Instant,
+    failed: Option<Reason>,
+}
+
+impl Measured {
+    /// A leg that begins. Until [`Self::ended`] it counts as given up.
+    pub(super) fn begin(leg: Leg) -> Self {
+        Self { leg, began: Instant::now(), failed: Some(Reason::Cancelled) }
+    }
+
+    /// The leg's outcome.
+    pub(super) fn ended<T>(mut self, outcome: &Result<T, Error>) {
+        self.failed = outcome.as_ref().err().map(Error::reason);
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        metrics::of(Service::Retriever).searched(self.leg.engine(), self.failed, self.began.elapsed());
+    }
 }
 
 /// Writes the number of candidates into the span of their leg.
 pub(super) fn record_rows(span: &Span, rows: usize) {
-    span.record("db.response.returned_rows", rows);
+    span.record(key::DB_RESPONSE_RETURNED_ROWS, count(rows));
 }
 
 /// The span of the second stage over that many candidates.
@@ -108,15 +145,15 @@ pub(super) fn rerank(method: Method, candidates: usize) -> Span {
         "rerank",
         otel.name = format!("rerank {}", method.name()),
         otel.kind = "internal",
-        openinference.span.kind = "RERANKER",
-        reranker.top_k = candidates,
-        reranker.model_name = field::Empty,
-        trivium.model.version = field::Empty,
-        trivium.rerank.method = method.name(),
-        trivium.rerank.candidates = candidates,
-        trivium.rerank.scored = field::Empty,
+        { key::OPENINFERENCE_SPAN_KIND } = "RERANKER",
+        { key::RERANKER_TOP_K } = count(candidates),
+        { key::RERANKER_MODEL_NAME } = field::Empty,
+        { key::TRIVIUM_MODEL_VERSION } = field::Empty,
+        { key::TRIVIUM_RERANK_METHOD } = method.name(),
+        { key::TRIVIUM_RERANK_CANDIDATES } = count(candidates),
+        { key::TRIVIUM_RERANK_SCORED } = field::Empty,
         otel.status_code = field::Empty,
-        error.type = field::Empty,
+        { key::ERROR_TYPE } = field::Empty,
     )
 }
 
@@ -124,13 +161,13 @@ pub(super) fn rerank(method: Method, candidates: usize) -> Span {
 pub(super) fn record_rerank(span: &Span, outcome: &Result<(EmbedderRef, usize), Error>) {
     match outcome {
         Ok((model, scored)) => {
-            span.record("reranker.model_name", model.name.as_str());
-            span.record("trivium.model.version", model.version.as_str());
-            span.record("trivium.rerank.scored", scored);
+            span.record(key::RERANKER_MODEL_NAME, model.name.as_str());
+            span.record(key::TRIVIUM_MODEL_VERSION, model.version.as_str());
+            span.record(key::TRIVIUM_RERANK_SCORED, count(*scored));
         }
         Err(error) => {
             span.record("otel.status_code", "ERROR");
-            span.record("error.type", error.reason().as_str());
+            span.record(key::ERROR_TYPE, error.reason().as_str());
         }
     }
 }
@@ -145,9 +182,9 @@ pub(super) fn fuse(query: &SearchQuery) -> Span {
         "fuse",
         otel.name = format!("fuse {method}"),
         otel.kind = "internal",
-        openinference.span.kind = "RERANKER",
-        reranker.top_k = query.k,
-        trivium.fusion.method = method,
-        trivium.fusion.k = k,
+        { key::OPENINFERENCE_SPAN_KIND } = "RERANKER",
+        { key::RERANKER_TOP_K } = count(query.k),
+        { key::TRIVIUM_FUSION_METHOD } = method,
+        { key::TRIVIUM_FUSION_K } = k,
     )
 }

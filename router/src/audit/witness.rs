@@ -2,25 +2,37 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use opentelemetry::trace::SpanContext;
 use trivium_proto::{
     model::v1::Intent,
     retriever::v1::{Rerank, RerankReport, SearchResponse, Snapshot},
     router::v1::AuditedSearch,
 };
 
+use crate::trace;
+
 /// What a run saw on its way. Written while it runs, read when it has ended.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     trace_id: OnceLock<String>,
+    span: OnceLock<SpanContext>,
     intent: OnceLock<Intent>,
     searches: Mutex<Vec<AuditedSearch>>,
 }
 
 impl Witness {
-    /// Notes the trace.
+    /// Notes the trace, and the span that is current.
     pub fn traced(&self, trace_id: &str) {
         // A run is in one trace.
         let _ = self.trace_id.set(trace_id.to_owned());
+        if let Some(span) = trace::current() {
+            let _ = self.span.set(span);
+        }
+    }
+
+    /// The span of the run; `None` before it began.
+    pub fn span(&self) -> Option<&SpanContext> {
+        self.span.get()
     }
 
     /// The trace, 32 hexadecimal digits; empty before the run began.

@@ -1,5 +1,6 @@
 //! A kept answer, and what it depends on.
 
+use opentelemetry::trace::SpanContext;
 use prost::Message;
 use tokio::time::Instant;
 use trivium_proto::{
@@ -31,6 +32,8 @@ pub(super) struct Entry {
     pub collections: Collections,
     /// When it was computed.
     pub made: Instant,
+    /// The span in which it was computed.
+    pub made_by: Option<SpanContext>,
 }
 
 impl Entry {

@@ -10,7 +10,7 @@ use trivium_proto::router::v1::{QueryResponse, query_stream_response};
 use trivium_service_kit::{Deadline, Error, Reason};
 
 use super::{Engine, Run, account::AccountBuilder};
-use crate::{audit::Witness, policy::Policy, request::Query, trace};
+use crate::{audit::Witness, policy::Policy, request::Query, trace, trace::Measured};
 
 /// One event of an answer.
 pub(crate) type Event = query_stream_response::Event;
@@ -47,7 +47,8 @@ async fn start(
 ) {
     let account = AccountBuilder::new(query.question.request_id.clone());
     witness.traced(account.trace_id());
-    Run { engine, policy, query, deadline, account, witness, events, span }.run().await;
+    let measured = Measured::begin();
+    Run { engine, policy, query, deadline, account, measured, witness, events, span }.run().await;
 }
 
 /// Gathers the events of one answer.

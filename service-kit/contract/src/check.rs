@@ -43,7 +43,7 @@ pub struct SeenSpan {
 }
 
 /// An exported metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeenMetric {
     /// The service.
     pub service: String,

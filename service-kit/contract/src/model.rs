@@ -186,6 +186,13 @@ pub enum Label {
     Closed(Vec<String>),
     /// The one value, or the set that they come from, in words.
     Bound(String),
+    /// As [`Self::Bound`], for a label that the contract's test cannot bring about.
+    Undriven {
+        /// The set.
+        bound: String,
+        /// Why it cannot.
+        undriven: String,
+    },
 }
 
 /// A kind of metrics.

@@ -147,7 +147,7 @@ fn metrics(out: &mut String, contract: &Contract) {
 fn label(name: &str, label: &Label) -> String {
     match label {
         Label::Closed(values) => format!("`{name}`: {}", quoted(values)),
-        Label::Bound(words) => format!("`{name}`: {words}"),
+        Label::Bound(words) | Label::Undriven { bound: words, .. } => format!("`{name}`: {words}"),
     }
 }
 
@@ -160,7 +160,7 @@ pub fn prometheus(name: &str, metric: &Metric) -> String {
     let plain = name.replace('.', "_");
     let unit = match metric.unit.as_str() {
         "s" => "_seconds",
-        "1" if metric.kind == MetricKind::Gauge => "_ratio",
+        "1" => "_ratio",
         _ => "",
     };
     let total = if metric.kind == MetricKind::Counter { "_total" } else { "" };

@@ -29,7 +29,7 @@ use crate::{
     },
     method::{Class, Method},
     propagation,
-    telemetry::metrics,
+    telemetry::{count, metrics, names::attribute as key},
 };
 
 /// What attempts are made with.
@@ -59,7 +59,7 @@ impl Wire {
         let method = Method::of(request.uri().path());
         let channel = to.1.channel();
         let call = Call {
-            span: self.span(request.uri().path().trim_start_matches('/'), number),
+            span: self.span(method, number),
             caller: self.caller,
             method: method.name,
             began: Instant::now(),
@@ -118,23 +118,24 @@ impl Wire {
         }
     }
 
-    fn span(&self, method: &str, number: u32) -> Span {
+    fn span(&self, method: Method, number: u32) -> Span {
         let span = span_of!(
             self.caller,
             "grpc.client",
-            otel.name = method,
+            otel.name = method.span_name(),
             otel.kind = "client",
             otel.status_code = field::Empty,
-            "rpc.system.name" = "grpc",
-            "rpc.method" = method,
-            "rpc.response.status_code" = field::Empty,
-            "rpc.retry.attempt" = field::Empty,
-            "error.type" = field::Empty,
-            "server.address" = &*self.host,
-            "server.port" = self.port
+            { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
+            { key::RPC_SYSTEM_NAME } = "grpc",
+            { key::RPC_METHOD } = method.name,
+            { key::RPC_RESPONSE_STATUS_CODE } = field::Empty,
+            { key::RPC_RETRY_ATTEMPT } = field::Empty,
+            { key::ERROR_TYPE } = field::Empty,
+            { key::SERVER_ADDRESS } = &*self.host,
+            { key::SERVER_PORT } = count(self.port)
         );
         if number > 0 {
-            span.record("rpc.retry.attempt", number);
+            span.record(key::RPC_RETRY_ATTEMPT, count(number));
         }
         span
     }

@@ -67,7 +67,9 @@ impl AdmissionLayer {
                 max: most,
                 slowdown: f64::from(options.max_slowdown_percent) / 100.0,
             };
-            Arc::new(Door { service, limiter: Mutex::new(Limiter::new(bounds, Instant::now())) })
+            let limiter = Limiter::new(bounds, Instant::now());
+            metrics::of(service).limited_to(limiter.limit() as u64);
+            Arc::new(Door { service, limiter: Mutex::new(limiter) })
         });
         Self { service, permits: Arc::new(Semaphore::new(most)), most, door }
     }

@@ -12,7 +12,7 @@ use super::{
     GrpcService, ResponseFuture,
     trailers::{End, Observed, status_code},
 };
-use crate::{Service, propagation};
+use crate::{Service, method::Method, propagation, telemetry::names::attribute as key};
 
 /// Makes a span whose target belongs to `$service`. A target is a constant of
 /// its call site, so there is one call site for each service.
@@ -66,12 +66,11 @@ impl<S: GrpcService> TowerService<Request<Body>> for Trace<S> {
     }
 
     fn call(&mut self, request: Request<Body>) -> ResponseFuture {
-        let method = request.uri().path().trim_start_matches('/').to_owned();
         // Probes come every few seconds and would bury everything else.
-        if method.starts_with("grpc.") {
+        if request.uri().path().starts_with("/grpc.") {
             return Box::pin(self.inner.call(request));
         }
-        let span = server_span(self.service, &method);
+        let span = server_span(self.service, Method::of(request.uri().path()));
         // The span is new and has not been entered, so it takes the parent.
         if let Err(error) = span.set_parent(propagation::extract(request.headers())) {
             tracing::debug!(%error, "a span did not take its parent");
@@ -81,17 +80,19 @@ impl<S: GrpcService> TowerService<Request<Body>> for Trace<S> {
     }
 }
 
-fn server_span(service: Service, method: &str) -> Span {
+/// What a caller writes into the path of a method that there is not is no business of the trace.
+fn server_span(service: Service, method: Method) -> Span {
     span_of!(
         service,
         "grpc.server",
-        otel.name = method,
+        otel.name = method.span_name(),
         otel.kind = "server",
         otel.status_code = field::Empty,
-        "rpc.system.name" = "grpc",
-        "rpc.method" = method,
-        "rpc.response.status_code" = field::Empty,
-        "error.type" = field::Empty
+        { key::OPENINFERENCE_SPAN_KIND } = "CHAIN",
+        { key::RPC_SYSTEM_NAME } = "grpc",
+        { key::RPC_METHOD } = method.name,
+        { key::RPC_RESPONSE_STATUS_CODE } = field::Empty,
+        { key::ERROR_TYPE } = field::Empty
     )
 }
 
@@ -135,9 +136,9 @@ fn record_server(span: &Span, code: Code) {
 /// Writes a gRPC code into a span.
 pub(crate) fn record(span: &Span, code: Code, is_error: bool) {
     let name = code_name(code);
-    span.record("rpc.response.status_code", name);
+    span.record(key::RPC_RESPONSE_STATUS_CODE, name);
     if is_error {
-        span.record("error.type", name);
+        span.record(key::ERROR_TYPE, name);
         span.record("otel.status_code", "ERROR");
     }
 }

@@ -10,6 +10,7 @@ use futures::{SinkExt, StreamExt};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use tokio::time::{Instant as Moment, sleep, timeout_at};
+use trivium_service_kit::telemetry::count;
 
 use super::super::{GenerateError, Limit, Piece};
 use super::OpenAiOptions;
@@ -96,7 +97,7 @@ impl Call {
             }
             let time_left = end.saturating_duration_since(Moment::now());
             let Some(pause) = retries.after(&failed.error, time_left, random()) else { return Err(failed.error) };
-            tracing::debug!(error = %failed.error, pause_ms = pause.as_millis(), "generator is asked again");
+            tracing::debug!(error = %failed.error, pause_ms = count(pause.as_millis()), "generator is asked again");
             sleep(pause).await;
         }
     }

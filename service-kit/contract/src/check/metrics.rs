@@ -34,7 +34,7 @@ pub(super) fn violations(judge: &Judge<'_>, metrics: &[SeenMetric]) -> Vec<Strin
             }
             let closed = match bound {
                 Label::Closed(values) => Some(values),
-                Label::Bound(_) => attribute.values.as_ref(),
+                Label::Bound(_) | Label::Undriven { .. } => attribute.values.as_ref(),
             };
             if let (Some(values), Some(text)) = (closed, value.text())
                 && !values.iter().any(|value| value == text)
@@ -58,8 +58,9 @@ pub(super) fn unseen(judge: &Judge<'_>, metrics: &[SeenMetric]) -> Vec<String> {
         match seen.get(name.as_str()) {
             None => unseen.push(format!("no metric {name} was seen")),
             Some(seen) => {
-                let labels = listed.attributes.keys().filter(|label| !seen.contains(label.as_str()));
-                unseen.extend(labels.map(|label| format!("no label {label} of {name} was seen")));
+                let driven = listed.attributes.iter().filter(|(_, bound)| !matches!(bound, Label::Undriven { .. }));
+                let labels = driven.filter(|(label, _)| !seen.contains(label.as_str()));
+                unseen.extend(labels.map(|(label, _)| format!("no label {label} of {name} was seen")));
             }
         }
     }

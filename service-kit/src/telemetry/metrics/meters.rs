@@ -29,7 +29,8 @@ impl Meters {
         for service in services {
             let registry = prometheus.is_some().then(Registry::new);
             let provider = provider(*service, services.len() == 1, registry.as_ref())?;
-            install(*service, &provider.meter("trivium"));
+            let is_read = exports("METRICS") || registry.is_some();
+            install(*service, &provider.meter("trivium"), is_read);
             providers.push(provider);
             registries.extend(registry);
         }
