@@ -541,7 +541,8 @@ pub struct Model {
     /// Texts that wait for an engine now.
     #[prost(uint32, tag = "13")]
     pub waiting: u32,
-    /// Precision of the weights in memory: "fp32" or "int8". Empty when the version is not loaded.
+    /// Precision of the weights in memory: "fp32", "int8", or "fp32, queries int8" where queries are encoded with weights of
+    /// their own. Empty when the version is not loaded.
     #[prost(string, tag = "14")]
     pub precision: ::prost::alloc::string::String,
     /// The encoder whose vectors it reads, for an intent model without one of its own; the encoder that it was fitted to, for
