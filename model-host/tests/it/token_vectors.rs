@@ -106,7 +106,9 @@ async fn token_vectors_come_with_the_vector_and_leave_special_tokens_out() {
 #[tokio::test]
 async fn an_analysis_gives_the_token_vectors_that_embedding_gives_and_remembers_them_apart() {
     let mut host = Host::start_with(projected(), |_| ()).await;
-    let embedded = host.client.embed(embed(&["the moon"], None)).await.unwrap().into_inner();
+    // As a query, which may be encoded in fewer bits than a passage.
+    let query = proto::EmbedRequest { priority: proto::EmbedPriority::Query.into(), ..embed(&["the moon"], None) };
+    let embedded = host.client.embed(query).await.unwrap().into_inner();
     let wish = proto::AnalyzeRequest { token_vectors: true, ..analyze("the moon", false, true) };
     let plain = host.client.analyze(analyze("the moon", false, true)).await.unwrap().into_inner();
     assert_eq!(plain.vectors[0].token_vectors, None);
