@@ -164,7 +164,9 @@ async fn both_sides_change_authority_while_a_stream_runs() {
         router.replace(&authority.certify(&["router"]), trusted);
         // Calls on fresh connections of the same client options never fail on the way.
         client(&running, router.client()).analyze(analyze(0)).await.expect("each step trusts the one before");
-        let probe = Files::new(&authority.certify(&["router"]), trusted);
+        // The next step waits until the server does what this one asks for: it trusts whom the new authority vouches for,
+        // and shows what this step's authority gave it.
+        let probe = Files::new(&new.certify(&["router"]), authority.pem());
         until(async || client(&running, probe.client()).analyze(analyze(0)).await.is_ok()).await;
     }
     let newcomer = Files::new(&new.certify(&["router"]), new.pem());
