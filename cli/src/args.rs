@@ -124,6 +124,34 @@ pub struct ModelHostEndpoint {
     pub url: String,
 }
 
+/// Where the retriever is, for commands that talk to another service first.
+#[derive(Debug, Clone, Args)]
+pub struct RetrieverBeside {
+    /// Address of the retriever
+    #[arg(
+        id = "retriever_endpoint",
+        long = "retriever-endpoint",
+        env = "TRIVIUM_RETRIEVER_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7701"
+    )]
+    pub url: String,
+}
+
+/// Where the model host is, for commands that talk to another service first.
+#[derive(Debug, Clone, Args)]
+pub struct ModelHostBeside {
+    /// Address of the model host
+    #[arg(
+        id = "model_host_endpoint",
+        long = "model-host-endpoint",
+        env = "TRIVIUM_MODEL_HOST_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7702"
+    )]
+    pub url: String,
+}
+
 /// Where models are kept on this machine.
 #[derive(Debug, Clone, Args)]
 pub struct ModelsDir {

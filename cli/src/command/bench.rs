@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use trivium_proto::retriever::v1::SearchRequest;
 
 use crate::{
-    args::RouterEndpoint,
+    args::{ModelHostBeside, RetrieverBeside, RouterEndpoint},
     bench::load::{Call, Row, Target},
     clients::{ModelHost, Retriever, Router},
     output,
@@ -74,14 +74,13 @@ struct LoadArgs {
     /// Calls of each kind before that, which are not
     #[arg(long, value_name = "N", default_value_t = 50)]
     warm_up: u32,
-    /// Address of the retriever
-    #[arg(long, env = "TRIVIUM_RETRIEVER_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7701")]
-    retriever_endpoint: String,
+    #[command(flatten)]
+    retriever: RetrieverBeside,
 }
 
 impl LoadArgs {
     async fn target(&self, endpoint: &RouterEndpoint) -> anyhow::Result<Target> {
-        target(&self.collection, self.queries.as_deref(), &self.retriever_endpoint, endpoint).await
+        target(&self.collection, self.queries.as_deref(), &self.retriever.url, endpoint).await
     }
 }
 
@@ -90,9 +89,8 @@ impl LoadArgs {
 struct SearchArgs {
     #[command(flatten)]
     load: LoadArgs,
-    /// Address of the model host
-    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
-    model_host_endpoint: String,
+    #[command(flatten)]
+    model_host: ModelHostBeside,
     #[command(flatten)]
     endpoint: RouterEndpoint,
 }
@@ -104,7 +102,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(Only::Knee(args)) => knee::run(args).await,
         Some(Only::Hold(args)) => hold::run(args).await,
         Some(Only::Search(args)) => {
-            let host = ModelHost::connect(&args.model_host_endpoint)?;
+            let host = ModelHost::connect(&args.model_host.url)?;
             let mut target = args.load.target(&args.endpoint).await?;
             let collection = target.retriever.collection(&target.collection).await?;
             let collection = collection.with_context(|| format!("there is no collection {:?}", target.collection))?;

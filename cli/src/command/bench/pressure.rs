@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    args::RouterEndpoint,
+    args::{RetrieverBeside, RouterEndpoint},
     bench::{
         load::{Call, Target},
         offered::Row,
@@ -30,9 +30,8 @@ pub struct PressureArgs {
     /// Clients, each with a connection of its own
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub clients: u16,
-    /// Address of the retriever
-    #[arg(long, env = "TRIVIUM_RETRIEVER_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7701")]
-    pub retriever_endpoint: String,
+    #[command(flatten)]
+    pub retriever: RetrieverBeside,
     #[command(flatten)]
     pub endpoint: RouterEndpoint,
 }
@@ -41,7 +40,7 @@ impl PressureArgs {
     /// One target for each client.
     pub async fn targets(&self) -> anyhow::Result<Vec<Target>> {
         let first =
-            super::target(&self.collection, self.queries.as_deref(), &self.retriever_endpoint, &self.endpoint).await?;
+            super::target(&self.collection, self.queries.as_deref(), &self.retriever.url, &self.endpoint).await?;
         let connect = |_| Ok(Target { router: Router::connect(&self.endpoint.url)?, ..first.clone() });
         (0..self.clients).map(connect).collect()
     }

@@ -18,7 +18,7 @@ use super::{
     set::{SetArgs, SetOptions},
 };
 use crate::{
-    args::RouterEndpoint,
+    args::{ModelHostBeside, RetrieverBeside, RouterEndpoint},
     clients::{ModelHost, Retriever, Router},
     eval::{
         answers::{Figures, Judged},
@@ -60,12 +60,10 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     endpoint: RouterEndpoint,
-    /// Address of the retriever
-    #[arg(long, env = "TRIVIUM_RETRIEVER_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7701")]
-    retriever_endpoint: String,
-    /// Address of the model host
-    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
-    model_host_endpoint: String,
+    #[command(flatten)]
+    retriever: RetrieverBeside,
+    #[command(flatten)]
+    model_host: ModelHostBeside,
 }
 
 #[derive(Serialize)]
@@ -87,14 +85,14 @@ struct Target {
 
 /// Asks every question down every road.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let retriever = Retriever::connect(&args.retriever_endpoint)?;
+    let retriever = Retriever::connect(&args.retriever.url)?;
     let questions = questions(&args).await?;
     let work = async |collection: &Collection| {
         let ask =
             Ask { collection: collection.name.clone(), k: args.k, answer: true, generator: args.generator.clone() };
         let target = Target {
             router: Router::connect(&args.endpoint.url)?,
-            host: ModelHost::connect(&args.model_host_endpoint)?,
+            host: ModelHost::connect(&args.model_host.url)?,
             ask,
             clients: args.clients.into(),
         };

@@ -11,7 +11,7 @@ use trivium_ranking::{
 
 use super::{bar, retrieval::query_vectors, set::SetArgs};
 use crate::{
-    args::RetrieverEndpoint,
+    args::{ModelHostBeside, RetrieverEndpoint},
     clients::{ModelHost, Retriever},
     eval::{
         curves::curves,
@@ -44,9 +44,8 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     endpoint: RetrieverEndpoint,
-    /// Address of the model host
-    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
-    model_host_endpoint: String,
+    #[command(flatten)]
+    model_host: ModelHostBeside,
 }
 
 #[derive(Serialize)]
@@ -67,7 +66,7 @@ struct Report {
 /// Searches once for each query, then draws and judges.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let retriever = Retriever::connect(&args.endpoint.url)?;
-    let host = ModelHost::connect(&args.model_host_endpoint)?;
+    let host = ModelHost::connect(&args.model_host.url)?;
     let mut queries = args.set.queries().await?;
     if let Some(limit) = args.limit {
         queries = sample(queries, limit as usize, args.seed);

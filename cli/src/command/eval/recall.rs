@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use super::bar;
 use crate::{
-    args::RetrieverEndpoint,
+    args::{ModelHostBeside, RetrieverEndpoint},
     clients::{ModelHost, Retriever},
     command::bench::{read_queries, titles},
     eval::recall::{Asked, Recall, ask},
@@ -35,15 +35,14 @@ pub struct RecallArgs {
     json: bool,
     #[command(flatten)]
     endpoint: RetrieverEndpoint,
-    /// Address of the model host
-    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
-    model_host_endpoint: String,
+    #[command(flatten)]
+    model_host: ModelHostBeside,
 }
 
 /// Asks every query both ways, and says how much was found.
 pub async fn run(args: RecallArgs) -> anyhow::Result<()> {
     let retriever = Retriever::connect(&args.endpoint.url)?;
-    let host = ModelHost::connect(&args.model_host_endpoint)?;
+    let host = ModelHost::connect(&args.model_host.url)?;
     let collection = retriever.collection(&args.collection).await?;
     let collection = collection.with_context(|| format!("there is no collection {:?}", args.collection))?;
     let queries = match &args.queries {

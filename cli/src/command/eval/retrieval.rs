@@ -8,7 +8,7 @@ use trivium_proto::{model::v1::QueryVector, retriever::v1::Collection};
 
 use super::{bar, set::SetArgs};
 use crate::{
-    args::RetrieverEndpoint,
+    args::{ModelHostBeside, RetrieverEndpoint},
     clients::{ModelHost, Retriever},
     eval::{
         beir::Query,
@@ -29,16 +29,15 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     endpoint: RetrieverEndpoint,
-    /// Address of the model host
-    #[arg(long, env = "TRIVIUM_MODEL_HOST_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:7702")]
-    model_host_endpoint: String,
+    #[command(flatten)]
+    model_host: ModelHostBeside,
 }
 
 /// Fills a collection, searches it in every way, and shows what each is worth.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let retriever = Retriever::connect(&args.endpoint.url)?;
-    let host = ModelHost::connect(&args.model_host_endpoint)?;
+    let host = ModelHost::connect(&args.model_host.url)?;
     let queries = args.set.queries().await?;
     let work = async |collection: &Collection| {
         let rows = measured(&retriever, &host, collection, &queries).await?;
