@@ -242,7 +242,6 @@ impl Loader {
         };
         if choice == PrecisionChoice::Auto {
             let cosine = queries.lowest_cosine(passages, &PROBES)?;
-
             if cosine < LEAST_QUERY_COSINE {
                 tracing::info!(%model, cosine, "queries stay in 32 bits: eight would move them too far");
                 return Ok(None);
