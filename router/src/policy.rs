@@ -7,6 +7,7 @@
 mod ambiguous;
 mod check;
 mod decide;
+mod enclosed;
 mod evidence;
 mod explain;
 mod file;
@@ -23,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 pub use check::is_collection_name;
 pub use decide::{Conditions, ForcedRoad, Open, Opening, Overrides, Plan, PlanReason, open};
+pub use enclosed::{NotEnclosed, check_enclosed};
 pub use fusion::{FusionChoice, LegWeights};
 pub use guard::GuardCheck;
 pub use position::Position;

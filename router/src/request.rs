@@ -16,7 +16,7 @@ use crate::{
     audit::Past,
     policy::{
         Conditions, ForcedRoad, FusionChoice, LegWeights, Legs, MAX_COLLECTIONS, MAX_K, Overrides, RerankChoice,
-        RerankMethod, is_collection_name,
+        RerankMethod, check_enclosed, is_collection_name,
     },
 };
 
@@ -109,7 +109,7 @@ impl TryFrom<QueryRequest> for Query {
         let question = Question::try_from(RouteRequest { query, request_id, earlier_turns })?;
         let mut options = options.unwrap_or_default();
         let (road, answer) = (road(options.road)?, wants_answer(options.answer_mode)?);
-        let filter = std::mem::take(&mut options.filter);
+        let filter = filter(std::mem::take(&mut options.filter))?;
         let rerank = options.rerank.take();
         let state = wanted_state(options.as_of.take(), std::mem::take(&mut options.min_versions))?;
         let conditions = Conditions {
@@ -143,6 +143,17 @@ fn road(number: i32) -> Result<Option<ForcedRoad>, Error> {
             Err(invalid("options.road", why))
         }
         Err(_) => Err(invalid("options.road", format!("options.road is {number}, which is no road"))),
+    }
+}
+
+/// A condition that a policy's can be put before; the rest of it the retriever checks.
+fn filter(text: String) -> Result<String, Error> {
+    match check_enclosed(&text) {
+        Ok(()) => Ok(text),
+        Err(error) => {
+            let message = format!("options.filter is wrong: {error}");
+            Err(Error::new(Reason::FilterInvalid, message).with_field("options.filter"))
+        }
     }
 }
 

@@ -272,6 +272,7 @@ mod tests {
             ("version = 1\n[default]\nfusion = { weights = { lexical = 0, semantic = 0 } }", (3, 22), "above 0"),
             ("version = 1\n[default]\nfusion = { weights = { lexical = 1 } }", (3, 22), "semantic"),
             ("version = 1\n[default]\nfilter = \" \"", (3, 10), "`filter` is empty"),
+            ("version = 1\n[default]\nfilter = 'x = 1) OR (y = 2'", (3, 10), "at offset 5: \")\" closes nothing"),
             ("version = 1\n[intents.a]\nroute = \"direct\"\nfilter = \"x = 1\"", (4, 10), "no effect"),
             ("version = 1\n[low_confidence]\nroute = \"lexical\"\nthreshold = 0.5", (4, 13), "no effect"),
             ("version = 1\n[low_confidence]\nk = 3", (2, 1), "no `route`"),

@@ -41,6 +41,7 @@ fn bad_options_are_refused_by_their_field() {
             Reason::FieldInvalid,
             "options.fusion.convex.normalisation",
         ),
+        (QueryOptions { filter: "a = 1) OR (a != 1".into(), ..none() }, Reason::FilterInvalid, "options.filter"),
         (QueryOptions { as_of: Some(AsOf::default()), ..none() }, Reason::FieldMissing, "options.as_of"),
         (
             QueryOptions { min_versions: [("../docs".to_owned(), 3)].into(), ..none() },

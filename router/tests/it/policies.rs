@@ -5,6 +5,7 @@ use trivium_proto::{
     retriever::v1::{AsOf, Leg, as_of::State},
     router::v1::{DecisionReason, GetPolicyRequest, QueryOptions, Road},
 };
+use trivium_service_kit::Reason;
 
 use crate::{
     fake_model_host::intent,
@@ -79,6 +80,15 @@ async fn the_filters_of_rule_and_caller_both_hold() {
     assert!(decision.notes.is_empty());
     let searched = world.retriever.searched.lock().expect("no test panics with it").clone();
     assert_eq!(searched[0].filter, r#"(lang = "en") AND (year = 2026)"#);
+}
+
+#[tokio::test]
+async fn a_callers_filter_does_not_undo_that_of_the_rule() {
+    let world = World::start(plan(&[("lookup", 0.9)])).await;
+    let options = QueryOptions { filter: "year = 2026) OR (year != 2026".into(), ..QueryOptions::default() };
+    let error = world.query(options).await.expect_err("refused");
+    assert_eq!((error.reason(), error.field()), (Reason::FilterInvalid, Some("options.filter")), "{error}");
+    assert!(world.retriever.searched.lock().expect("no test panics with it").is_empty());
 }
 
 #[tokio::test]

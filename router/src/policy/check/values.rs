@@ -8,6 +8,7 @@ use super::{Checker, is_collection_name};
 use crate::policy::{
     FusionChoice, LegWeights, MAX_COLLECTIONS, MAX_FILTER_BYTES, MAX_K, PolicyError,
     ambiguous::Changes,
+    enclosed::check_enclosed,
     file::{FusionTable, MethodName, RerankTable, Section},
     rerank::{MAX_RERANK_DEPTH, MIN_RERANK_DEPTH, RerankChoice},
     step::{Place, Settings},
@@ -70,7 +71,10 @@ impl Checker<'_> {
                 let why = format!("`filter` has {} bytes; the limit is {MAX_FILTER_BYTES}", long.len());
                 self.refuse(filter.span(), why)
             }
-            text => Ok(text.clone()),
+            text => match check_enclosed(text) {
+                Ok(()) => Ok(text.clone()),
+                Err(error) => self.refuse(filter.span(), format!("`filter` is wrong: {error}")),
+            },
         }
     }
 
