@@ -13,6 +13,13 @@ use std::{fmt, time::Duration};
 pub use reason::Reason;
 pub use wire::{DOMAIN, has_details};
 
+/// The longest message of an error, in bytes. It travels twice in the headers of a response, once with three bytes for
+/// each that is not ASCII, and common clients take 16 KiB of headers.
+pub const MAX_MESSAGE_BYTES: usize = 2_048;
+
+/// The longest path of a field, in bytes.
+const MAX_FIELD_BYTES: usize = 256;
+
 /// An error of the catalogue.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
@@ -27,9 +34,11 @@ struct Inner {
 }
 
 impl Error {
-    /// An error with what happened, in words that name the value and the limit.
+    /// An error with what happened, in words that name the value and the limit. What is beyond [`MAX_MESSAGE_BYTES`] is
+    /// cut off: callers write into names as much as they like.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { reason, message: message.into(), field: None, retry_after: None, quota: None }))
+        let message = shortened(message.into(), MAX_MESSAGE_BYTES);
+        Self(Box::new(Inner { reason, message, field: None, retry_after: None, quota: None }))
     }
 
     /// The refusal of a field that the contract has and this version does not serve.
@@ -41,7 +50,7 @@ impl Error {
     /// Names the field of the request at fault, as a path such as `options.k`.
     #[must_use]
     pub fn with_field(mut self, field: impl Into<String>) -> Self {
-        self.0.field = Some(field.into());
+        self.0.field = Some(shortened(field.into(), MAX_FIELD_BYTES));
         self
     }
 
@@ -83,6 +92,16 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
+}
+
+/// A text of at most `limit` bytes, with a sign where something is missing.
+fn shortened(mut text: String, limit: usize) -> String {
+    const MISSING: char = '…';
+    if text.len() > limit {
+        text.truncate(text.floor_char_boundary(limit.saturating_sub(MISSING.len_utf8())));
+        text.push(MISSING);
+    }
+    text
 }
 
 impl fmt::Display for Error {

@@ -99,6 +99,21 @@ mod tests {
         }
     }
 
+    /// Clients refuse more than 16 KiB of headers, and then know nothing of the error.
+    #[test]
+    fn what_a_caller_wrote_does_not_make_an_error_too_large_for_headers() {
+        let endless = "é".repeat(1 << 20);
+        let error = Error::new(Reason::FieldInvalid, format!("the document {endless:?} is there twice"))
+            .with_field(endless)
+            .with_retry_after(Duration::from_millis(250));
+        assert!(error.message().len() <= 2_048 && error.message().ends_with('…'), "{}", error.message().len());
+        let response = Status::from(error.clone()).into_http::<()>();
+        let bytes: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(bytes < 16 << 10, "{bytes} bytes");
+        let arrived = Status::from_header_map(response.headers()).expect("a status");
+        assert_eq!(Error::from(arrived), error);
+    }
+
     #[test]
     fn what_tonic_answers_by_itself_is_understood() {
         let table = [
