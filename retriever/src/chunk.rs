@@ -88,7 +88,8 @@ impl Chunk<'_> {
 ///
 /// `text` is extracted text ([`extracted_text`](crate::extract::extracted_text)), `title` the document's title, which
 /// may be empty. Every chunk holds at most `options.max_bytes` bytes and what is embedded of it at most
-/// `options.max_tokens` tokens, unless a single code point exceeds them. The time is linear in the text: every piece
+/// `options.max_tokens` tokens, unless a single code point exceeds them, or up to 32 bytes for which the source has other
+/// characters: an entity, or code with escapes. The time is linear in the text: every piece
 /// is counted a few times at most, and never more than `options.max_bytes` at once.
 pub fn chunk<'a>(
     text: &'a str,
@@ -249,6 +250,18 @@ mod tests {
         let chunks = chunk(&text, ContentType::Plain, "", &count, &options(20));
         assert!(chunks.len() > 2);
         assert!(chunks.iter().all(|chunk| chunk.text.starts_with('e')));
+    }
+
+    #[test]
+    fn what_is_shown_in_place_of_the_source_is_cut_as_well() {
+        // In a table's code, a bar is written with a backslash that nobody sees.
+        let text = format!("| `{}` |\n|---|\n", "x\\| ".repeat(60).trim_end());
+        let chunks = chunks(&text, 20);
+        assert!(chunks.len() > 2);
+        assert!(chunks.iter().all(|chunk| count(&chunk.embedding_text()) <= 20), "{:?}", indexables(&chunks));
+        let words: Vec<String> =
+            indexables(&chunks).iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect();
+        assert_eq!(words.concat(), "x|".repeat(60));
     }
 
     #[test]

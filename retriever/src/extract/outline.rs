@@ -57,6 +57,9 @@ struct Piece<'a> {
 /// A literal longer than this is shown as its source instead, so that every long piece can be cut.
 const MAX_LITERAL_BYTES: usize = 256;
 
+/// A literal longer than this is cut into parts, each at its share of the source, so that a chunk can end between two.
+const MAX_PART_BYTES: usize = 32;
+
 /// A block of prose shorter than this takes in the next one, which keeps the number of blocks bounded by the text.
 const MIN_PROSE_BYTES: usize = 48;
 
@@ -153,7 +156,22 @@ impl<'a> OutlineBuilder<'a> {
     /// Says that `literal` is visible in place of the source in `range`.
     pub fn literal(&mut self, range: Range<usize>, literal: Cow<'a, str>) {
         let as_source = literal.len() > MAX_LITERAL_BYTES || self.source.get(range.clone()) == Some(literal.as_ref());
-        self.push(range, (!as_source).then_some(literal));
+        match literal {
+            _ if as_source => self.push(range, None),
+            short if short.len() <= MAX_PART_BYTES => self.push(range, Some(short)),
+            long => self.literal_in_parts(&range, &long),
+        }
+    }
+
+    fn literal_in_parts(&mut self, range: &Range<usize>, literal: &str) {
+        let source = self.source;
+        let share = |bytes: usize| source.floor_char_boundary(range.start + range.len() * bytes / literal.len());
+        let mut from = 0;
+        while from < literal.len() {
+            let to = literal.floor_char_boundary(from + MAX_PART_BYTES);
+            self.push(share(from)..share(to), Some(Cow::Owned(literal[from..to].to_owned())));
+            from = to;
+        }
     }
 
     /// Parts what was visible before from what comes after; of several breaks in a row a newline wins over a space.
