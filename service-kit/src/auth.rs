@@ -15,8 +15,9 @@ mod quota;
 pub(crate) use self::{caller::current_tenant, layer::AuthLayer};
 pub use self::{
     caller::{Caller, Tenant},
-    jwt::JwtOptions,
-    keys::{NewKey, new_key},
+    jwt::{Algorithm, JwtOptions, KeySet, Refusal, check as check_token},
+    keys::{Holder, Keys, NewKey, new_key},
+    layer::bearer,
     options::AuthOptions,
     quota::QuotaOptions,
 };

@@ -79,10 +79,8 @@ impl JwtOptions {
         match (&self.jwks_file, self.jwks_url.as_str()) {
             (None, "") => return bad("jwks_file", "", "or jwks_url must say where the issuer's keys are"),
             (Some(_), url) if !url.is_empty() => return bad("jwks_url", url, "does not go with jwks_file"),
-            (None, url) if !(url.starts_with("https://") || is_local(url)) => {
-                return bad("jwks_url", url, "must begin with https://, but for one on this machine");
-            }
-            _ => {}
+            (None, url) => check_url(url)?,
+            (Some(_), _) => {}
         }
         for (key, value) in
             [("issuer", &self.issuer), ("audience", &self.audience), ("tenant_claim", &self.tenant_claim)]
@@ -98,14 +96,22 @@ impl JwtOptions {
     }
 }
 
-fn is_local(url: &str) -> bool {
-    let host = url.strip_prefix("http://").and_then(|rest| rest.split(['/', ':']).next());
-    matches!(host, Some("localhost" | "127.0.0.1"))
+/// A URL is logged, so it may hold no password; and what is between `//` and `@` looks like a host and is none.
+fn check_url(url: &str) -> Result<(), ConfigError> {
+    let bad = |value: &str, why: &str| Err(ConfigError::new("jwks_url", value, why));
+    let Ok(parsed) = url.parse::<http::Uri>() else { return bad("", "is no URL") };
+    if parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+        return bad("", "must name a host, and no user or password");
+    }
+    match (parsed.scheme_str(), parsed.host()) {
+        (Some("https"), _) | (Some("http"), Some("localhost" | "127.0.0.1")) => Ok(()),
+        _ => bad(url, "must begin with https://, but for one on this machine"),
+    }
 }
 
 /// The issuer's public keys.
 #[derive(Debug, Default)]
-pub(super) struct KeySet(Vec<Key>);
+pub struct KeySet(Vec<Key>);
 
 #[derive(Debug)]
 struct Key {
@@ -195,23 +201,32 @@ fn key(jwk: Jwk) -> Option<Key> {
 
 /// Why a token is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// It is too long, or not of three parts in base64url with JSON in the first two, or asks for extensions.
     #[error("the token is no JSON Web Token")]
     Malformed,
+    /// Its algorithm is none of those that are allowed.
     #[error("the token is signed in a way that is not allowed")]
     Algorithm,
+    /// No key of the set has its key id and algorithm.
     #[error("the token is signed with a key that the issuer has not published")]
     UnknownKey,
+    /// None of those keys made its signature.
     #[error("the token's signature is wrong")]
     Signature,
+    /// It has expired, or says of no moment when it will.
     #[error("the token has expired")]
     Expired,
+    /// Its time has not come.
     #[error("the token is not valid yet")]
     TooEarly,
+    /// `iss` is not the issuer.
     #[error("the token comes from another issuer")]
     Issuer,
+    /// `aud` does not have the audience.
     #[error("the token is meant for another audience")]
     Audience,
+    /// The claim of the tenant is missing, or no name of one.
     #[error("the token names no tenant that can be")]
     Tenant,
 }
@@ -230,7 +245,7 @@ struct Header {
 ///
 /// # Errors
 /// Says what is wrong with it, without quoting it.
-pub(super) fn check(token: &str, keys: &KeySet, options: &JwtOptions, now: u64) -> Result<Holder, Refusal> {
+pub fn check(token: &str, keys: &KeySet, options: &JwtOptions, now: u64) -> Result<Holder, Refusal> {
     if token.len() > MAX_BYTES {
         return Err(Refusal::Malformed);
     }

@@ -20,7 +20,8 @@ const PREFIX: &str = "trivium_";
 
 /// Whom a key or a token is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub struct Holder {
+    /// Whose data it reaches.
     pub tenant: Tenant,
     /// Whether it may change what all tenants share: models and the policy.
     pub is_operator: bool,
@@ -28,7 +29,7 @@ pub(super) struct Holder {
 
 /// The keys of a file.
 #[derive(Debug)]
-pub(super) struct Keys(Vec<([u8; 32], Holder)>);
+pub struct Keys(Vec<([u8; 32], Holder)>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,23 +60,32 @@ impl Keys {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bad = |why: String| ConfigError::new("keys_file", path.display(), why);
         let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        Self::parse(&text).map_err(bad)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Says which entry will not do, by its place, and quotes nothing.
+    pub fn parse(text: &str) -> Result<Self, String> {
         // What the parser quotes may be a key that somebody wrote there instead of its hash.
-        let file: File = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            bad(format!("is wrong at line {line}: each [[keys]] has sha256 and tenant, and may have name and operator"))
+        let file: File = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(0, |before| before.lines().count().max(1));
+            format!("is wrong at line {line}: each [[keys]] has sha256 and tenant, and may have name and operator")
         })?;
         if file.keys.len() > MAX_KEYS {
-            return Err(bad(format!("has {} keys; the limit is {MAX_KEYS}", file.keys.len())));
+            return Err(format!("has {} keys; the limit is {MAX_KEYS}", file.keys.len()));
         }
         let mut seen = HashMap::new();
         let mut keys = Vec::with_capacity(file.keys.len());
         for (place, entry) in (1..).zip(file.keys) {
-            let hash = digest(&entry.sha256)
-                .ok_or_else(|| bad(format!("key {place} has no sha256 of 64 hexadecimal digits")))?;
+            let hash =
+                digest(&entry.sha256).ok_or_else(|| format!("key {place} has no sha256 of 64 hexadecimal digits"))?;
             let tenant =
-                Tenant::named(&entry.tenant).ok_or_else(|| bad(format!("key {place} names no tenant that can be")))?;
+                Tenant::named(&entry.tenant).ok_or_else(|| format!("key {place} names no tenant that can be"))?;
             if let Some(first) = seen.insert(hash, place) {
-                return Err(bad(format!("keys {first} and {place} are the same")));
+                return Err(format!("keys {first} and {place} are the same"));
             }
             keys.push((hash, Holder { tenant, is_operator: entry.operator }));
         }

@@ -106,15 +106,7 @@ impl Door {
 
     /// Whom what the caller shows is for.
     fn holder(&self, headers: &HeaderMap) -> Result<Holder, Error> {
-        let mut shown = headers.get_all(AUTHORIZATION).iter();
-        let (Some(one), None) = (shown.next(), shown.next()) else {
-            return Err(unknown("the call shows more than one key or token"));
-        };
-        let bearer = one.to_str().ok().and_then(|text| {
-            let (scheme, rest) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
-        });
-        let bearer = bearer.ok_or_else(|| unknown("the metadata authorization is not of the form Bearer KEY"))?;
+        let bearer = bearer(headers)?;
         if let Some(holder) = self.keys.as_ref().and_then(|keys| keys.get().holder(bearer).cloned()) {
             return Ok(holder);
         }
@@ -138,6 +130,24 @@ impl Door {
         let by_name = peer.names().iter().any(|name| self.options.trusted_peers.contains(name));
         by_name || (self.options.trust_loopback && peer.is_local())
     }
+}
+
+/// What a caller shows: the key or token of the one `authorization: Bearer ...` among its metadata.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when there is none, more than one, or one of another form. It quotes nothing.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let one = match (shown.next(), shown.next()) {
+        (Some(one), None) => one,
+        (None, _) => return Err(unknown("the call shows no key and no token")),
+        (Some(_), Some(_)) => return Err(unknown("the call shows more than one key or token")),
+    };
+    let bearer = one.to_str().ok().and_then(|text| {
+        let (scheme, rest) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
+    });
+    bearer.ok_or_else(|| unknown("the metadata authorization is not of the form Bearer KEY"))
 }
 
 fn unknown(why: impl ToString) -> Error {

@@ -93,8 +93,9 @@ impl ClientOptions {
 
     /// What the endpoint names.
     pub(super) fn parse(&self) -> Result<Target, ConfigError> {
-        Target::parse(&self.endpoint, self.tls.is_some())
-            .map_err(|why| ConfigError::new("endpoint", &self.endpoint, why))
+        // No endpoint has a user or a password, but some write them; they are not repeated.
+        let shown = if self.endpoint.contains('@') { "" } else { &self.endpoint };
+        Target::parse(&self.endpoint, self.tls.is_some()).map_err(|why| ConfigError::new("endpoint", shown, why))
     }
 }
 

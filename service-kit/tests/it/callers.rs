@@ -11,7 +11,7 @@ use trivium_service_kit::{
 
 use crate::{
     authority::{Authority, Files},
-    support::{Running, analyze, analyze_text, start},
+    support::{Running, analyze, analyze_text, bearer_client, client_of, start},
 };
 
 /// A file of keys.
@@ -48,12 +48,10 @@ async fn serve(auth: AuthOptions) -> Running {
 }
 
 fn client(server: &Running, bearer: Option<&str>) -> ModelServiceClient<GrpcChannel> {
-    let options = ClientOptions::to(server.handle.addr().port());
-    let channel = GrpcChannel::connect(Service::Cli, Service::ModelHost, &options).expect("an address");
-    ModelServiceClient::new(match bearer {
-        Some(bearer) => channel.with_bearer(bearer).expect("plain"),
-        None => channel,
-    })
+    match bearer {
+        Some(bearer) => bearer_client(server, bearer),
+        None => client_of(Service::Cli, &ClientOptions::to(server.handle.addr().port())),
+    }
 }
 
 async fn refused(mut client: ModelServiceClient<GrpcChannel>) -> Error {

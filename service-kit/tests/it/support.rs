@@ -202,6 +202,13 @@ pub fn client_of(caller: Service, options: &ClientOptions) -> ModelServiceClient
     ModelServiceClient::new(GrpcChannel::connect(caller, Service::ModelHost, options).expect("an address"))
 }
 
+/// A client from outside, which shows a key or a token.
+pub fn bearer_client(server: &Running, bearer: &str) -> ModelServiceClient<GrpcChannel> {
+    let options = ClientOptions::to(server.handle.addr().port());
+    let channel = GrpcChannel::connect(Service::Cli, Service::ModelHost, &options).expect("an address");
+    ModelServiceClient::new(channel.with_bearer(bearer).expect("plain"))
+}
+
 pub fn analyze_text(text: &str) -> AnalyzeRequest {
     AnalyzeRequest { text: text.to_owned(), ..AnalyzeRequest::default() }
 }

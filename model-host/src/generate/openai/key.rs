@@ -34,7 +34,7 @@ impl Key {
                 .map_err(|error| error.to_string())
                 .and_then(|secret| header(&secret))
                 .map(Self::Fixed)
-                .map_err(|why| ConfigError::new("api_key_env", variable, why)),
+                .map_err(|why| unusable_variable(variable, why)),
             (None, Some(path)) => file(path)
                 .map(|header| Self::File { path: path.clone(), last: Mutex::new(header) })
                 .map_err(|why| ConfigError::new("api_key_file", path.display(), why)),
@@ -69,6 +69,19 @@ impl fmt::Debug for Key {
             Self::Fixed(_) | Self::File { .. } => "set",
         })
     }
+}
+
+/// Some write the key itself where its variable should be named. What does not look like such a name is not repeated.
+fn unusable_variable(variable: &str, why: String) -> ConfigError {
+    let is_name = variable.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_name {
+        return ConfigError::new("api_key_env", variable, why);
+    }
+    ConfigError::new(
+        "api_key_env",
+        "",
+        format!("the variable that it names cannot be used: {why}; it holds no key itself"),
+    )
 }
 
 fn file(path: &PathBuf) -> Result<HeaderValue, String> {
@@ -130,6 +143,11 @@ mod tests {
         }
         assert_eq!(from_file(folder.path().join("absent")).unwrap_err().key, "api_key_file");
         let absent = OpenAiOptions { api_key_env: Some("TRIVIUM_NO_SUCH_KEY".to_owned()), ..OpenAiOptions::default() };
-        assert_eq!(Key::read(&absent).unwrap_err().key, "api_key_env");
+        let error = Key::read(&absent).unwrap_err();
+        assert_eq!((error.key.as_str(), error.value.as_str()), ("api_key_env", "TRIVIUM_NO_SUCH_KEY"));
+        let pasted = OpenAiOptions { api_key_env: Some("sk-s3cret".to_owned()), ..OpenAiOptions::default() };
+        let error = Key::read(&pasted).unwrap_err();
+        assert_eq!(error.key, "api_key_env");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
     }
 }

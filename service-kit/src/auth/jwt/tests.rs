@@ -174,3 +174,25 @@ fn options_that_would_take_the_tokens_of_others_are_refused() {
         assert_eq!(options.validate().expect_err(key).key, key);
     }
 }
+
+#[test]
+fn a_url_of_keys_holds_no_password_and_leads_where_it_seems_to() {
+    let validate = |url: &str| JwtOptions { jwks_file: None, jwks_url: url.to_owned(), ..options() }.validate();
+    for good in ["https://issuer/keys?v=1", "http://localhost/keys", "http://127.0.0.1:8080/keys"] {
+        assert_eq!(validate(good), Ok(()), "{good}");
+    }
+    let refused = [
+        "https://me:MARKER@issuer/keys",
+        "http://localhost:MARKER@issuer/keys",
+        "http://127.0.0.1.issuer/keys",
+        "ftp://issuer/keys",
+        "issuer",
+        "https://",
+        "MARKER\u{e9} https://issuer",
+    ];
+    for bad in refused {
+        let error = validate(bad).expect_err(bad);
+        assert_eq!(error.key, "jwks_url");
+        assert!(!error.to_string().contains("MARKER"), "{error}");
+    }
+}
