@@ -8,11 +8,15 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
-.PHONY: trace-demo manifests alerts images dashboards audit rolling
+.PHONY: trace-demo manifests alerts images dashboards audit rolling fuzz
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
 SEED   ?= 1
+
+# How long each target of `make fuzz` runs, and which; all of them if none is named.
+SECONDS ?= 60
+TARGETS ?=
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -42,6 +46,9 @@ test-openai: build ## Ask a real server of OpenAI's protocol for answers (downlo
 
 crash: encoder ## Kill the retriever in ROUNDS rounds while clients write (ROUNDS=300 SEED=1)
 	CRASH_ROUNDS=$(ROUNDS) CRASH_SEED=$(SEED) cargo test $(CARGO_FLAGS) --test it crash_rounds -- --nocapture
+
+fuzz: setup ## Feed the parsers with inputs that a search makes up (SECONDS=1200 TARGETS="filter routes")
+	fuzz/run.sh $(SECONDS) $(TARGETS)
 
 lint: setup manifests alerts images ## Check formatting, lints and all that is in deploy/
 	cargo fmt --all --check
