@@ -83,7 +83,8 @@ fn ingest(services: &Running, folder: &Path) {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
-fn scrape(port: u16) -> String {
+/// What a scraper reads.
+pub fn scrape(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: trivium\r\nconnection: close\r\n\r\n").expect("asked");
     let mut text = String::new();

@@ -5,7 +5,7 @@
 
 mod capture;
 mod drive;
-mod fakes;
+pub mod fakes;
 mod mutations;
 mod sources;
 mod system;

@@ -89,6 +89,8 @@ pub enum Model {
     BreaksOff,
     /// It begins, and says nothing more.
     FallsSilent,
+    /// It takes no key, and repeats the one that it was shown, as some do.
+    RepeatsTheKey,
 }
 
 /// The head of a stream of events, and its first piece.
@@ -111,28 +113,37 @@ pub async fn language_model(model: Model) -> String {
 }
 
 async fn complete(mut stream: TcpStream, model: Model) {
-    read_request(&mut stream).await;
+    let head = read_request(&mut stream).await;
+    if let Model::RepeatsTheKey = model {
+        let shown = head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or("nothing");
+        let body = format!(r#"{{"error":{{"message":"incorrect key: {shown}","code":"{shown}"}}}}"#);
+        let head = format!("HTTP/1.1 401 {shown}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        return;
+    }
     // The caller may have hung up meanwhile.
     let _ = stream.write_all(BEGINNING.as_bytes()).await;
     match model {
         Model::Answers => drop(stream.write_all(END.as_bytes()).await),
         Model::BreaksOff => {}
+        Model::RepeatsTheKey => {}
         Model::FallsSilent => while matches!(stream.read(&mut [0; 64]).await, Ok(1..)) {},
     }
 }
 
-/// Reads the head, and the body that it announces.
-async fn read_request(stream: &mut TcpStream) {
+/// Reads the head, which it gives, and the body that it announces.
+async fn read_request(stream: &mut TcpStream) -> String {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut buffer).await {
         request.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&request);
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let head = head.to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        let lower = head.to_lowercase();
+        let length = lower.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
         if body.len() >= length.unwrap_or(0) {
-            return;
+            return head.to_owned();
         }
     }
+    String::new()
 }
