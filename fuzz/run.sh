@@ -29,7 +29,8 @@ for target in "$@"; do
   crashes="$cache/fuzz/crashes/$target/"
   mkdir -p "$corpus" "$crashes"
   binary=$(find "$built" -path "*/release/$target" -type f -perm -u+x | head -n 1)
-  arguments=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1)
+  # Inputs may grow sooner than by default: most of what can be said to these parsers is longer than a line.
+  arguments=(-max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=16384 -len_control=10 -print_final_stats=1)
   [ ! -f "dictionaries/$target" ] || arguments+=(-dict="dictionaries/$target")
   echo "fuzz: $target for $seconds s"
   if ! "$binary" "${arguments[@]}" -artifact_prefix="$crashes" "$corpus" "seeds/$target"; then
