@@ -52,6 +52,8 @@ pub struct CollectionOptions {
     /// Budget of the vectors that each collection holds in memory, in bytes; a collection above it is searched through
     /// its table.
     pub exact_vectors_bytes: u64,
+    /// Rows of such a collection that an index of the vectors may leave to a comparison one by one.
+    pub index_tail_rows: u64,
     /// Requests that may wait for the writer of one collection.
     pub write_queue: usize,
     /// Rows above which no further waiting request joins a commit.

@@ -31,6 +31,10 @@ pub enum Failpoint {
     InCompaction,
     /// The table knows the rewritten fragments, and nothing else does.
     AfterCompaction,
+    /// An index of the vectors is written, and no version of the table names it yet.
+    InVectorIndexing,
+    /// The table names a new index of the vectors, and nothing else knows of that version.
+    AfterVectorIndexing,
     /// The lexical index is built anew beside the old one.
     InRebuild,
     /// The old lexical index is out of its place, and the new one is not there yet.
@@ -39,7 +43,7 @@ pub enum Failpoint {
 
 impl Failpoint {
     /// All of them, in the order of a write's way.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::BeforeTableCommit,
         Self::InTableCommit,
         Self::AfterTableCommit,
@@ -47,6 +51,8 @@ impl Failpoint {
         Self::AfterIndexCommit,
         Self::InCompaction,
         Self::AfterCompaction,
+        Self::InVectorIndexing,
+        Self::AfterVectorIndexing,
         Self::InRebuild,
         Self::InRebuildSwap,
     ];
@@ -61,6 +67,8 @@ impl Failpoint {
             Self::AfterIndexCommit => "after_index_commit",
             Self::InCompaction => "in_compaction",
             Self::AfterCompaction => "after_compaction",
+            Self::InVectorIndexing => "in_vector_indexing",
+            Self::AfterVectorIndexing => "after_vector_indexing",
             Self::InRebuild => "in_rebuild",
             Self::InRebuildSwap => "in_rebuild_swap",
         }

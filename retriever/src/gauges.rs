@@ -26,7 +26,7 @@ fn tell(collection: &Collection, readings: &mut Readings) {
     let (waiting, longest) = collection.waiting(Instant::now());
     let published = collection.published();
     // The vectors are in memory all together, or not at all.
-    let unindexed = if published.vectors.is_some() { 0 } else { published.chunks };
+    let unindexed = if published.vectors.is_some() { 0 } else { published.table.unindexed_rows() };
     for (gauge, value) in [
         (&metric::TRIVIUM_RETRIEVER_SNAPSHOT_LAG, longest.as_secs_f64()),
         (&metric::TRIVIUM_RETRIEVER_WRITE_QUEUE_REQUESTS, waiting as f64),

@@ -40,9 +40,12 @@ pub struct Options {
     pub compact_fragments: usize,
     /// Rows that one pass of merging rewrites at most. Writes wait for it, searches do not.
     pub compact_rows: usize,
-    /// Budget of the vectors that each collection holds in memory, in bytes. A collection above it is searched through
-    /// its table, which is slower and takes no memory; 0 keeps none.
+    /// Budget of the vectors that each collection holds in memory, in bytes. A collection above it is searched through an
+    /// index in its table, which is slower, misses a few neighbours and takes no memory; 0 keeps none.
     pub exact_vectors_bytes: u64,
+    /// Rows of a collection above that budget which each search compares one by one. When more are in no index, one is
+    /// built or extended in the background.
+    pub index_tail_rows: u64,
     /// Budget of Lance's index cache, in bytes, for all collections together.
     pub index_cache_bytes: usize,
     /// Budget of Lance's metadata cache, in bytes, for all collections together.
@@ -78,6 +81,7 @@ impl Default for Options {
             compact_fragments: 32,
             compact_rows: 16_384,
             exact_vectors_bytes: 256 << 20,
+            index_tail_rows: 8_192,
             snapshots_newest: 10,
             snapshots_interval_ms: 3_600_000,
             snapshots_age_ms: 86_400_000,
@@ -112,6 +116,7 @@ impl Options {
         at_least("cleanup_commits", self.cleanup_commits, 1)?;
         at_least("compact_fragments", self.compact_fragments, 16)?;
         at_least("compact_rows", self.compact_rows, 1)?;
+        at_least("index_tail_rows", usize::try_from(self.index_tail_rows).unwrap_or(usize::MAX), 1)?;
         at_least("index_cache_bytes", self.index_cache_bytes, MIB)?;
         at_least("metadata_cache_bytes", self.metadata_cache_bytes, MIB)?;
         // Tantivy refuses less.
@@ -124,6 +129,7 @@ impl Options {
             lexical: LexicalOptions { writer_memory_bytes: self.lexical_writer_bytes, ..LexicalOptions::default() },
             caches: TableCaches::new(self.index_cache_bytes, self.metadata_cache_bytes),
             exact_vectors_bytes: self.exact_vectors_bytes,
+            index_tail_rows: self.index_tail_rows,
             write_queue: self.write_queue,
             commit_rows: self.commit_rows,
             compaction: CompactionBounds { fragments: self.compact_fragments, rows: self.compact_rows },
@@ -174,6 +180,7 @@ mod tests {
             (Options { snapshots_newest: 0, ..good() }, "snapshots_newest"),
             (Options { compact_fragments: 15, ..good() }, "compact_fragments"),
             (Options { compact_rows: 0, ..good() }, "compact_rows"),
+            (Options { index_tail_rows: 0, ..good() }, "index_tail_rows"),
             (Options { lexical_writer_bytes: 1, ..good() }, "lexical_writer_bytes"),
             (
                 Options { model_host: ClientOptions { endpoint: "nowhere".into(), ..good().model_host }, ..good() },

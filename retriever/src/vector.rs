@@ -13,6 +13,7 @@ mod encode;
 mod erase;
 mod exact;
 mod filter;
+mod index;
 mod rows;
 mod scan;
 mod schema;
@@ -27,6 +28,7 @@ pub use check::CheckRow;
 pub use commit::Committed;
 pub use compact::{Compacted, CompactionBounds};
 pub use exact::ExactVectors;
+pub use index::{BuiltIndex, IndexBuild, IndexWork};
 pub use rows::{ChunkRow, DocumentRow, RowKey, RowPlace, StoredChunk};
 pub use scan::IndexRow;
 pub use schema::TableLayout;
@@ -67,6 +69,9 @@ pub enum VectorError {
         /// What was found.
         what: String,
     },
+    /// The operating system gave no threads.
+    #[error("no threads could be started: {0}")]
+    Threads(String),
     /// A vector has another length than the table's.
     #[error("a vector has {found} values, and the collection's have {expected}")]
     Dimension {

@@ -24,7 +24,7 @@ use trivium_retriever::failpoint::Failpoint;
 /// The collection that is written to.
 const COLLECTION: &str = "docs";
 /// Rounds that run with the other tests: each failpoint once, and one random kill.
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 12;
 
 #[test]
 fn acknowledged_writes_survive_any_kill() {
@@ -111,12 +111,17 @@ async fn check(clients: &mut Clients, at: &str, summary: &mut Summary, round: u6
     }
 }
 
-/// A retriever that merges fragments as often as it may, and that dies as planned.
+/// A retriever that merges fragments as often as it may, and that dies as planned. Its vectors are in memory, unless it is to
+/// die while they are indexed; the index that such a round leaves stays in the table, and covers a part of it.
 fn retriever(host: &Running, data: &Path, kill: Option<&Kill>) -> Command {
     let mut command = trivium(&["serve", "retriever", "--addr", "127.0.0.1:0", "--data"]);
     command.arg(data);
     command.env("TRIVIUM_RETRIEVER__MODEL_HOST__ENDPOINT", format!("http://{}", host.addr("model-host")));
     command.env("TRIVIUM_RETRIEVER__COMPACT_FRAGMENTS", "16");
+    if kill.is_some_and(Kill::needs_vector_index) {
+        command.env("TRIVIUM_RETRIEVER__EXACT_VECTORS_BYTES", "0");
+        command.env("TRIVIUM_RETRIEVER__INDEX_TAIL_ROWS", "8");
+    }
     if let Some((point, count)) = kill.and_then(Kill::failpoint) {
         command.env("TRIVIUM_FAILPOINT", format!("{point}:{count}"));
     }
@@ -139,5 +144,9 @@ fn lexical(data: &Path) -> PathBuf {
 impl Kill {
     fn needs_rebuild(&self) -> bool {
         matches!(self.failpoint(), Some((Failpoint::InRebuild | Failpoint::InRebuildSwap, _)))
+    }
+
+    fn needs_vector_index(&self) -> bool {
+        matches!(self.failpoint(), Some((Failpoint::InVectorIndexing | Failpoint::AfterVectorIndexing, _)))
     }
 }

@@ -1,9 +1,9 @@
 //! Erasing documents from all that a collection keeps.
 //!
-//! A deletion hides a row; its bytes stay in the fragment, in earlier versions and in segments of the lexical index. For a
-//! purge the writer, between two commits, writes the fragments anew, builds the lexical index anew, and removes every
-//! earlier version and every kept state: which of them held a document can be told of rows, but not of the words that an
-//! index has merged.
+//! A deletion hides a row; its bytes stay in the fragment, in earlier versions, in the index of the vectors and in segments of
+//! the lexical index. For a purge the writer, between two commits, drops the index of the vectors, writes the fragments anew,
+//! builds the lexical index anew, and removes every earlier version and every kept state: which of them held a document can
+//! be told of rows, but not of the words that an index has merged.
 
 use super::catchup::{LEXICAL, check_count};
 use super::directory::Directory;
@@ -36,6 +36,8 @@ pub struct Purged {
 impl Writer {
     /// Erases documents. When it fails on the way it may be repeated, and then finishes what is left.
     pub(super) async fn purge(&mut self, document_ids: Vec<String>) -> Result<Purged, CollectionError> {
+        // What is being built holds the vectors of the documents.
+        self.stop_indexing().await;
         let deleted = self.delete(document_ids).await?;
         let snapshots = self.snapshots.clone();
         let _cleaning = snapshots.pause_cleaning().await;
@@ -67,6 +69,10 @@ impl Writer {
 
     /// Makes the table and everything derived from it anew, drops what was kept, and publishes; gives the lost tags.
     async fn rewrite(&mut self, snapshots: &Snapshots) -> Result<(Arc<Published>, Vec<String>), CollectionError> {
+        // An index keeps the vectors of deleted rows; it is built anew in the background.
+        if let Some(table) = self.table.without_index().await? {
+            self.table = table;
+        }
         if let Some(table) = self.table.without_deleted_rows().await? {
             self.table = table;
         }

@@ -6,9 +6,11 @@
 //! way is put right by reading the table anew and catching up, so that no answer is given for what readers cannot see.
 
 mod handle;
+mod indexing;
 
 pub(super) use self::handle::WriterHandle;
 use self::handle::{Answer, ColumnRequest, PurgeRequest, Queues, Request};
+use self::indexing::Indexing;
 use super::catchup::{self, LEXICAL, check_count};
 use super::derive::{self, LexicalChange};
 use super::directory::{Directory, DocumentEntry};
@@ -27,8 +29,8 @@ use tokio::sync::mpsc;
 use trivium_service_kit::Service;
 use trivium_service_kit::telemetry::{count, metrics, names::attribute as key};
 
-/// Commits that pass after a compaction that failed, so that a lasting cause does not burden each of them.
-const COMMITS_AFTER_FAILED_COMPACTION: u32 = 64;
+/// Commits that pass after a compaction or an index that failed, so that a lasting cause does not burden each of them.
+const COMMITS_AFTER_FAILED_UPKEEP: u32 = 64;
 
 /// What became of a write request.
 #[derive(Debug)]
@@ -87,6 +89,7 @@ pub(super) fn start(
         commit_rows: options.commit_rows,
         compaction: options.compaction,
         compaction_pause: 0,
+        indexing: Indexing::new(options.index_tail_rows),
         shared,
         snapshots,
         requests,
@@ -109,6 +112,7 @@ pub(super) struct Writer {
     compaction: CompactionBounds,
     /// Commits until the next compaction may be tried.
     compaction_pause: u32,
+    indexing: Indexing,
     pub(super) shared: Arc<Shared>,
     pub(super) snapshots: Arc<Snapshots>,
     requests: mpsc::Receiver<Request>,
@@ -122,11 +126,13 @@ pub(super) struct Writer {
 
 impl Writer {
     async fn run(mut self) {
+        self.index_if_due();
         loop {
             tokio::select! {
                 biased;
                 Some(request) = self.purges.recv() => self.answer_purge(request).await,
                 Some(request) = self.columns.recv() => self.answer_column(request).await,
+                outcome = self.indexing.ended() => self.index_ended(outcome).await,
                 first = self.requests.recv() => match first {
                     Some(first) => self.answer_writes(first).await,
                     None => break,
@@ -134,6 +140,7 @@ impl Writer {
             }
         }
         // Whoever waits for the writer's end may move or remove the folder next.
+        self.stop_indexing().await;
         if let Some(index) = self.index.take()
             && let Err(error) = derive::close(index).await
         {
@@ -148,6 +155,7 @@ impl Writer {
         metrics::of(Service::Retriever).committed(outcome.is_ok(), started.elapsed());
         answer(outcome, answers);
         self.compact_if_due().await;
+        self.index_if_due();
     }
 
     async fn answer_purge(&mut self, request: PurgeRequest) {
@@ -157,6 +165,7 @@ impl Writer {
         }
         // Whoever asked may have left meanwhile.
         let _ = request.answer.send(outcome.map_err(|error| WriteError::Failed(Arc::new(error))));
+        self.index_if_due();
     }
 
     async fn answer_column(&mut self, request: ColumnRequest) {
@@ -273,14 +282,16 @@ impl Writer {
             let error: &dyn std::error::Error = &error;
             tracing::error!(collection = self.collection, error, "compaction failed");
             self.index = None;
-            self.compaction_pause = COMMITS_AFTER_FAILED_COMPACTION;
+            self.compaction_pause = COMMITS_AFTER_FAILED_UPKEEP;
         }
     }
 
     #[tracing::instrument(skip_all, fields(collection = self.collection, { key::OPENINFERENCE_SPAN_KIND } = "CHAIN"))]
     async fn compact(&mut self) -> Result<(), CollectionError> {
         let (started, before) = (Instant::now(), self.table.fragments());
-        let Some(compacted) = self.table.compact(self.compaction).await? else { return Ok(()) };
+        let Some(compacted) = self.table.compact(self.compaction, self.indexing.kept_fragments()).await? else {
+            return Ok(());
+        };
         self.table = compacted.table;
         // Both legs know rows by their ids, which stay: only the directory has to learn where the rows are now.
         let vectors = self.shared.published().vectors.clone();

@@ -108,7 +108,12 @@ impl LegSearch<'_> {
     /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
     async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
         let Some(vectors) = self.vectors_in_memory().cloned() else {
-            return Ok((self.published.table.nearest(&vector, self.depth, self.filter.as_deref()).await?, None));
+            let (table, filter) = (&self.published.table, self.filter.as_deref());
+            let hits = match self.query.exact {
+                true => table.nearest_of_all(&vector, self.depth, filter).await?,
+                false => table.nearest(&vector, self.depth, filter).await?,
+            };
+            return Ok((hits, None));
         };
         let among = match self.filter.clone() {
             None => None,

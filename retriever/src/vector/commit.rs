@@ -58,7 +58,7 @@ impl VectorTable {
                 .execute(transaction)
                 .await
                 .map_err(failed("commit a change"))?;
-            let table = self.at(committed);
+            let table = self.at(committed).await?;
             let places = self.places_of_new_rows(&table, appended.len()).await?;
             Ok(Committed { table, places })
         }

@@ -1,11 +1,13 @@
 //! Compaction: many small fragments become one, so that neither a commit nor a search pays for their number.
 
+use super::index::IndexState;
 use super::{RowKey, TableFuture, VectorTable, failed};
 use crate::failpoint::Failpoint;
 use futures::FutureExt;
 use lance::dataset::index::DatasetIndexRemapperOptions;
 use lance::dataset::optimize::{CompactionOptions, CompactionTask, TaskData, commit_compaction};
 use lance_table::format::Fragment;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// When and how far fragments are merged.
@@ -27,16 +29,19 @@ pub struct Compacted {
 }
 
 impl VectorTable {
-    /// Merges small fragments into one, where there are enough of them; `None` when there is nothing to do.
+    /// Merges small fragments into one, where there are enough of them; `None` when there is nothing to do. Fragments up to
+    /// `kept`, which an index that is being built may cover, are left alone, and only such as the same segment of the
+    /// index covers, or none, are merged.
     ///
     /// The cost depends on the bounds alone. Fragments are chosen so that each row at least doubles the size of its
     /// fragment whenever it is rewritten, which bounds the rewriting over the table's life by a logarithm.
     ///
     /// # Errors
     /// Whatever Lance refuses. As with [`VectorTable::commit`], the version may have been made all the same.
-    pub fn compact(&self, bounds: CompactionBounds) -> TableFuture<'_, Option<Compacted>> {
+    pub fn compact(&self, bounds: CompactionBounds, kept: Option<u64>) -> TableFuture<'_, Option<Compacted>> {
         async move {
-            let fragments = choose(self.dataset.fragments(), bounds);
+            let free = self.dataset.fragments().iter().filter(|fragment| kept.is_none_or(|kept| fragment.id > kept));
+            let fragments = choose(by_coverage(free, &self.index), bounds);
             if fragments.is_empty() {
                 return Ok(None);
             }
@@ -53,7 +58,7 @@ impl VectorTable {
                 .await
                 .map_err(failed("commit rewritten fragments"))?;
             Failpoint::AfterCompaction.reach();
-            let table = self.at(dataset);
+            let table = self.at(dataset).await?;
             let is_new = |fragment: &&Fragment| mark.is_none_or(|mark| fragment.id > mark);
             let fresh = table.dataset.fragments().iter().filter(is_new).cloned().collect();
             let moved = table.scan_keys_of(Some(fresh)).await?;
@@ -63,23 +68,39 @@ impl VectorTable {
     }
 }
 
-/// The fragments of the next pass, in the table's order; none when there is nothing to do.
-fn choose(fragments: &[Fragment], bounds: CompactionBounds) -> Vec<Fragment> {
-    // A fragment without a count would have to be read for it; this program writes none.
-    let mut small: Vec<(usize, &Fragment)> = fragments
-        .iter()
-        .filter_map(|fragment| fragment.num_rows().map(|rows| (rows, fragment)))
-        .filter(|(rows, _)| *rows < bounds.rows / 2)
-        .collect();
-    if small.len() <= bounds.fragments {
-        return Vec::new();
+/// Fragments that may be merged with each other.
+fn by_coverage<'a>(fragments: impl Iterator<Item = &'a Fragment>, index: &IndexState) -> Vec<Vec<&'a Fragment>> {
+    let mut groups: BTreeMap<Option<usize>, Vec<&Fragment>> = BTreeMap::new();
+    for fragment in fragments {
+        groups.entry(index.segment_of(fragment.id)).or_default().push(fragment);
     }
-    small.sort_by_key(|(rows, fragment)| (*rows, fragment.id));
+    groups.into_values().collect()
+}
+
+/// The fragments of the next pass, of the group that has most to merge, in the table's order; none when there is nothing to
+/// do.
+fn choose(groups: Vec<Vec<&Fragment>>, bounds: CompactionBounds) -> Vec<Fragment> {
+    let groups = groups.into_iter().map(|fragments| small(fragments, bounds));
+    let Some(small) = groups.max_by_key(Vec::len).filter(|small| small.len() > bounds.fragments) else {
+        return Vec::new();
+    };
     let sizes: Vec<usize> = small.iter().map(|(rows, _)| *rows).collect();
     let mut chosen: Vec<Fragment> =
         small[..mergeable(&sizes, bounds.rows)].iter().map(|(_, fragment)| (*fragment).clone()).collect();
     chosen.sort_by_key(|fragment| fragment.id);
     chosen
+}
+
+/// The small ones of some fragments with their rows, the smallest first.
+fn small(fragments: Vec<&Fragment>, bounds: CompactionBounds) -> Vec<(usize, &Fragment)> {
+    // A fragment without a count would have to be read for it; this program writes none.
+    let mut small: Vec<(usize, &Fragment)> = fragments
+        .into_iter()
+        .filter_map(|fragment| fragment.num_rows().map(|rows| (rows, fragment)))
+        .filter(|(rows, _)| *rows < bounds.rows / 2)
+        .collect();
+    small.sort_by_key(|(rows, fragment)| (*rows, fragment.id));
+    small
 }
 
 /// How many of the smallest fragments to merge: the most that stay within `rows` together, and of which the largest is

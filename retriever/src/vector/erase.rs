@@ -33,7 +33,7 @@ impl VectorTable {
             if dataset.fragments().iter().any(|fragment| fragment.deletion_file.is_some()) {
                 return Err(VectorError::damaged("a fragment that was rewritten has deleted rows still"));
             }
-            Ok(Some(self.at(dataset)))
+            self.at(dataset).await.map(Some)
         }
         .boxed()
     }

@@ -1,6 +1,7 @@
 //! Making and opening a table, and what one version of it says of itself.
 
 use super::durable::DurableCommits;
+use super::index::IndexState;
 use super::schema::{self, TableLayout};
 use super::{TableFuture, TokenColumn, VectorError, failed};
 use arrow_array::RecordBatchIterator;
@@ -32,6 +33,7 @@ pub struct VectorTable {
     pub(super) dataset: Arc<Dataset>,
     pub(super) layout: Arc<TableLayout>,
     pub(super) table_id: Arc<str>,
+    pub(super) index: Arc<IndexState>,
     commits: Arc<DurableCommits>,
 }
 
@@ -63,7 +65,7 @@ impl VectorTable {
             let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
             let dataset =
                 Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
-            Self::wrap(dataset, layout, commits)
+            Self::wrap(dataset, layout, commits).await
         }
         .boxed()
     }
@@ -81,7 +83,7 @@ impl VectorTable {
                 .with_commit_handler(commits.clone());
             let dataset = builder.load().await.map_err(failed("be opened"))?;
             layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
-            let table = Self::wrap(dataset, layout, commits)?;
+            let table = Self::wrap(dataset, layout, commits).await?;
             table.settle().await?;
             Ok(table)
         }
@@ -96,7 +98,7 @@ impl VectorTable {
         async move {
             let mut dataset = (*self.dataset).clone();
             dataset.checkout_latest().await.map_err(failed("be refreshed"))?;
-            let table = self.at(dataset);
+            let table = self.at(dataset).await?;
             table.settle().await?;
             Ok(table)
         }
@@ -155,14 +157,16 @@ impl VectorTable {
         self.dataset.count_fragments()
     }
 
-    pub(super) fn at(&self, dataset: Dataset) -> Self {
+    pub(super) async fn at(&self, dataset: Dataset) -> Result<Self, VectorError> {
         // Versions from before it have no token vectors; one that cannot be read was refused when the table was opened.
         let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema())).unwrap_or_default();
         let layout = match tokens == self.layout.tokens {
             true => self.layout.clone(),
             false => Arc::new(TableLayout { tokens, ..(*self.layout).clone() }),
         };
-        Self { dataset: Arc::new(dataset), layout, table_id: self.table_id.clone(), commits: self.commits.clone() }
+        let index = Arc::new(IndexState::read(&dataset).await?);
+        let (table_id, commits) = (self.table_id.clone(), self.commits.clone());
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, commits })
     }
 
     async fn settle(&self) -> Result<(), VectorError> {
@@ -170,14 +174,15 @@ impl VectorTable {
         self.commits.settle(self.dataset.manifest(), name).await.map_err(VectorError::Sync)
     }
 
-    fn wrap(dataset: Dataset, layout: TableLayout, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
+    async fn wrap(dataset: Dataset, layout: TableLayout, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
         if !dataset.manifest().uses_stable_row_ids() {
             return Err(VectorError::damaged("its row ids are not stable"));
         }
         let table_id = schema::table_id(&dataset.schema().metadata)?.into();
         let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema()))?;
         let layout = Arc::new(TableLayout { tokens, ..layout });
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id, commits })
+        let index = Arc::new(IndexState::read(&dataset).await?);
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, commits })
     }
 }
 

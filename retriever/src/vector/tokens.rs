@@ -76,7 +76,7 @@ impl VectorTable {
             // Only the schema is written: rows without the column read as rows without token vectors.
             let added = NewColumnTransform::AllNulls(Arc::new(Schema::new(vec![column.field()])));
             dataset.add_columns(added, None, None).await.map_err(failed("be given a column"))?;
-            Ok(self.at(dataset))
+            self.at(dataset).await
         }
         .boxed()
     }

@@ -21,7 +21,7 @@ impl VectorTable {
     pub fn at_version(&self, version: u64) -> TableFuture<'_, Self> {
         async move {
             let dataset = self.dataset.checkout_version(version).await.map_err(failed("read an earlier version"))?;
-            Ok(self.at(dataset))
+            self.at(dataset).await
         }
         .boxed()
     }

@@ -11,6 +11,7 @@ mod filter_engines;
 mod filters;
 mod hashing_embedder;
 mod healing;
+mod indexing;
 mod maintenance;
 mod own_vectors;
 mod partial;

@@ -93,7 +93,12 @@ fn with_instant(random: &mut Random, kind: Kill) -> Kill {
 /// The most often that a failpoint is to be reached: once where that takes many writes, or a start.
 fn most(point: Failpoint) -> u64 {
     match point {
-        Failpoint::InCompaction | Failpoint::AfterCompaction | Failpoint::InRebuild | Failpoint::InRebuildSwap => 1,
+        Failpoint::InCompaction
+        | Failpoint::AfterCompaction
+        | Failpoint::InVectorIndexing
+        | Failpoint::AfterVectorIndexing
+        | Failpoint::InRebuild
+        | Failpoint::InRebuildSwap => 1,
         _ => 8,
     }
 }

@@ -204,7 +204,7 @@ async fn history(disk: &Arc<RecordingDisk>) -> (VectorTable, Expected) {
     let documents: BTreeSet<_> = places.keys().map(|number| format!("d{number}")).collect();
     disk.acknowledge(table.version());
     expected.insert(table.version(), documents.clone());
-    let compacted = table.compact(CompactionBounds { fragments: 2, rows: 100 }).await.unwrap().unwrap();
+    let compacted = table.compact(CompactionBounds { fragments: 2, rows: 100 }, None).await.unwrap().unwrap();
     // Compaction makes a version of its own on the way.
     (table.version()..=compacted.table.version()).for_each(|version| drop(expected.insert(version, documents.clone())));
     disk.acknowledge(compacted.table.version());
