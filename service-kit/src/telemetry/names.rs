@@ -229,6 +229,8 @@ pub mod span {
     pub const GRPC_CLIENT: &str = "grpc.client";
     /// A call that a service answers, streams to their end.
     pub const GRPC_SERVER: &str = "grpc.server";
+    /// The index of the vectors of a collection is built or extended, from its beginning to the version that has it.
+    pub const INDEX_VECTORS: &str = "index vectors";
     /// One leg of a search.
     pub const LEG: &str = "leg";
     /// One query, from its decision to its answer: this span alone tells which road it took and why.
@@ -419,11 +421,11 @@ pub mod metric {
         description: "How long the oldest write has waited that no search sees yet; 0 where none waits",
         bounds: &[],
     };
-    /// Rows whose vectors are not in memory, so that each search by meaning reads the table for them.
+    /// Rows whose vectors are neither in memory nor in an index, so that each search by meaning reads all of them.
     pub const TRIVIUM_RETRIEVER_UNINDEXED_ROWS: Metric = Metric {
         name: "trivium.retriever.unindexed_rows",
         unit: "{row}",
-        description: "Rows whose vectors are not in memory, so that each search by meaning reads the table for them",
+        description: "Rows whose vectors are neither in memory nor in an index, so that each search by meaning reads all of them",
         bounds: &[],
     };
     /// Writes that were accepted and that no search sees yet.
