@@ -81,7 +81,7 @@ impl Default for Options {
             compact_fragments: 32,
             compact_rows: 16_384,
             exact_vectors_bytes: 256 << 20,
-            index_tail_rows: 8_192,
+            index_tail_rows: 4_096,
             snapshots_newest: 10,
             snapshots_interval_ms: 3_600_000,
             snapshots_age_ms: 86_400_000,
