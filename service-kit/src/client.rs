@@ -17,12 +17,12 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response};
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 use tonic::{Status, body::Body, transport::Endpoint};
 
 pub use self::options::{BreakerOptions, ClientOptions};
 use self::{
-    attempt::{Wire, was_never_sent},
+    attempt::{Wire, has_parted, was_never_sent},
     breaker::Breakers,
     pool::{Picked, Pool, Replica},
     retry::{Kept, MOST, Pauses, Retries, wait_before_another},
@@ -44,7 +44,8 @@ use crate::{
 /// catalogue's error for the peer.
 ///
 /// An endpoint may name several replicas: each call goes to the less busy of two, and those that break are left out for
-/// a while. A call whose replica cannot be connected to goes to another, whatever it does: nothing was sent.
+/// a while. A call whose replica cannot be connected to goes to another, whatever it does: nothing was sent. Neither is
+/// anything of a call whose connection has just ended in good order; it goes over the next one.
 ///
 /// Calls that change nothing are sent again when the peer did not get to answer,
 /// within a budget that all clones share. A peer that keeps failing is left alone
@@ -110,7 +111,7 @@ impl GrpcChannel {
     }
 
     async fn once(self, request: Request<Body>, method: Method, deadline: Option<Deadline>) -> Outcome {
-        if method.takes_one_message && self.pool.has_others() {
+        if method.takes_one_message {
             return self.reach(&Kept::of(request).await?, method, deadline, 0, &mut Vec::new()).await;
         }
         let ticket = self.breakers.pass(method.class)?;
@@ -138,7 +139,8 @@ impl GrpcChannel {
         }
     }
 
-    /// Sends a request to one replica, and to another for as long as none can be connected to.
+    /// Sends a request to one replica, and to another for as long as none can be connected to. A connection that takes no more
+    /// calls, as it has grown old, is waited out: the next one goes to the same server.
     async fn reach(
         &self,
         kept: &Kept,
@@ -148,7 +150,8 @@ impl GrpcChannel {
         tried: &mut Vec<Arc<Replica>>,
     ) -> Outcome {
         let mut unreached: Option<Status> = None;
-        for _ in 0..MOST_REPLICAS {
+        let (mut replicas, mut partings) = (0, 0);
+        while replicas < MOST_REPLICAS {
             // A refusal of the breaker is final: it stands for calls that were made already.
             let ticket = self.breakers.pass(method.class)?;
             let picked = match self.pick(tried, deadline).await? {
@@ -160,9 +163,18 @@ impl GrpcChannel {
                 }
                 None => break,
             };
-            tried.push(Arc::clone(picked.replica()));
+            let replica = Arc::clone(picked.replica());
             let to = (self.pool.clone(), picked);
-            match self.wire.clone().send(kept.request(), deadline, number, ticket, to).await {
+            let outcome = self.wire.clone().send(kept.request(), deadline, number, ticket, to).await;
+            if outcome.as_ref().is_err_and(has_parted) && partings < MOST_PARTINGS {
+                // The channel is about to notice, and to connect again.
+                sleep(PARTING).await;
+                partings += 1;
+                continue;
+            }
+            tried.push(replica);
+            replicas += 1;
+            match outcome {
                 Err(status) if was_never_sent(&status) => unreached = Some(status),
                 outcome => return outcome,
             }
@@ -188,6 +200,13 @@ impl GrpcChannel {
 
 /// The most replicas that one attempt tries to connect to.
 const MOST_REPLICAS: usize = 4;
+
+/// How often one attempt may meet a connection that has just ended in good order. Each is followed by a new one, which no
+/// server ends at once.
+const MOST_PARTINGS: usize = 8;
+
+/// How long it waits then.
+const PARTING: Duration = Duration::from_millis(1);
 
 type Outcome = Result<Response<Body>, Status>;
 

@@ -9,7 +9,10 @@ mod files;
 mod peer;
 mod server;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +117,15 @@ impl ClientTlsOptions {
             (None, Some(_)) => Err(ConfigError::new("certificate", "", "must go with key")),
             _ => Ok(()),
         }
+    }
+}
+
+/// Says what is behind bytes that are no handshake: they come from a side in plain, and rustls has a name for them that says
+/// so to few.
+fn explained(error: io::Error, likely: &str) -> io::Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) => io::Error::new(error.kind(), format!("{error}, as where {likely}")),
+        _ => error,
     }
 }
 

@@ -160,6 +160,8 @@ impl Call {
         match outcome {
             Err(status) => {
                 let health = match status.code() {
+                    // The server said in good order that this connection takes no more calls.
+                    Code::Unavailable if has_parted(&status) => Health::Unknown,
                     Code::Unavailable => Health::Failed,
                     code => self.health(code, true),
                 };
@@ -224,14 +226,18 @@ impl Drop for Call {
 /// The catalogue's error for a call that the transport gave up.
 pub(super) fn unavailable(peer: Service, error: &(dyn std::error::Error + 'static)) -> Status {
     let mut causes = String::new();
-    let mut is_unsent = false;
+    let mut why = None;
     let mut next = Some(error);
     while let Some(cause) = next {
         // The channel has a timer of its own on the header that was set, and may be the first to notice.
         if cause.is::<tonic::TimeoutExpired>() {
             return too_late();
         }
-        is_unsent |= cause.is::<tonic::ConnectError>();
+        if cause.is::<tonic::ConnectError>() {
+            why = Some(NotTaken::Unconnected);
+        } else if is_parting(cause) {
+            why = Some(NotTaken::Parted);
+        }
         let words = cause.to_string();
         // Wrappers quote what they wrap.
         if !causes.ends_with(&words) {
@@ -240,18 +246,40 @@ pub(super) fn unavailable(peer: Service, error: &(dyn std::error::Error + 'stati
         next = cause.source();
     }
     let mut status = Status::from(Error::new(reason_of(peer), format!("the {peer} cannot be reached{causes}")));
-    if is_unsent {
-        status.set_source(Arc::new(NeverSent));
+    if let Some(why) = why {
+        status.set_source(Arc::new(why));
     }
     status
 }
 
-/// Marks a call for which there was no connection, so that its server cannot have seen it.
-#[derive(Debug, thiserror::Error)]
-#[error("no connection could be made")]
-struct NeverSent;
+/// Whether a connection ended in good order before it took the call, as one does that has grown old: the server said that
+/// it takes no more (a GOAWAY without an error, and what comes after that it never looks at: RFC 9113, 6.8), or the
+/// connection was gone before the request had left its queue.
+fn is_parting(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let goes_away =
+        |error: &h2::Error| error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+    cause.downcast_ref().is_some_and(goes_away) || cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
+}
 
-/// Whether a call failed before anything of it was sent.
+/// Marks a call that its server cannot have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum NotTaken {
+    #[error("no connection could be made")]
+    Unconnected,
+    #[error("the connection has ended in good order")]
+    Parted,
+}
+
+/// Whether a call failed because no connection could be made.
 pub(super) fn was_never_sent(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(|source| source.is::<NeverSent>())
+    not_taken(status) == Some(NotTaken::Unconnected)
+}
+
+/// Whether a call failed because its connection had just ended in good order.
+pub(super) fn has_parted(status: &Status) -> bool {
+    not_taken(status) == Some(NotTaken::Parted)
+}
+
+fn not_taken(status: &Status) -> Option<NotTaken> {
+    std::error::Error::source(status)?.downcast_ref().copied()
 }

@@ -9,8 +9,8 @@ use crate::{ClientTlsOptions, ConfigError, config::at_least};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientOptions {
-    /// Where it is: `http://HOST:PORT`, or `https://` with `tls`; `dns:///NAME:PORT` for all replicas that the name has;
-    /// or a list, `HOST:PORT,HOST:PORT`.
+    /// Where it is: `HOST:PORT`, `http://HOST:PORT`, or `https://` with `tls`; `dns:///NAME:PORT` for all replicas that the
+    /// name has; or a list, `HOST:PORT,HOST:PORT`.
     pub endpoint: String,
     /// How often a name is resolved again, in milliseconds, give or take a tenth.
     pub resolve_ms: u64,
@@ -61,7 +61,8 @@ impl ClientOptions {
     /// The defaults, to loopback at `port`.
     pub fn to(port: u16) -> Self {
         Self {
-            endpoint: format!("http://127.0.0.1:{port}"),
+            // Without a scheme it is as good with certificates as in plain.
+            endpoint: format!("127.0.0.1:{port}"),
             resolve_ms: 5_000,
             tls: None,
             connect_timeout_ms: 2_000,

@@ -100,7 +100,7 @@ catalogue! {
     /// The caller's deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, "allow more time; the trace shows which hop took it";
     /// A caller who has not said who they are, or not so that it could be believed.
-    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, "send a key or token that this server knows as the metadata `authorization: Bearer KEY`; `--api-key` does that";
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated, "send a key or token that this server knows as the metadata `authorization: Bearer KEY`; `--api-key-file` does that";
     /// A call that its caller may not make.
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, "ask somebody who operates the service, or use an operator's key";
     /// More than the tenant may ask for.

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    Allowed, ClientTlsOptions,
+    Allowed, ClientTlsOptions, explained,
     files::{authorities, credentials},
     peer::names_of,
     server::HTTP_2,
@@ -55,7 +55,9 @@ impl ClientTls {
     /// # Errors
     /// What the server showed will not do, or it says so of the client's.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TlsConnector::from(self.config.get()).connect(self.name.clone(), stream).await?;
+        let connecting = TlsConnector::from(self.config.get()).connect(self.name.clone(), stream);
+        let stream =
+            connecting.await.map_err(|error| explained(error, "the client speaks TLS and the server does not"))?;
         let names = names_of(stream.get_ref().1.peer_certificates());
         self.allowed.check(names).map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error))?;
         Ok(stream)

@@ -11,7 +11,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Allowed, Peer, ServerTlsOptions,
+    Allowed, Peer, ServerTlsOptions, explained,
     files::{authorities, credentials},
     peer::names_of,
 };
@@ -54,7 +54,7 @@ impl ServerTls {
         let Ok(accepted) = timeout(HANDSHAKE_LIMIT, accepting).await else {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not finish the handshake"));
         };
-        let stream = accepted?;
+        let stream = accepted.map_err(|error| explained(error, "the server speaks TLS and the client does not"))?;
         let names = names_of(stream.get_ref().1.peer_certificates());
         // Without a certificate nobody claims a name; whether that will do is the configuration's to say.
         let names = if names.is_empty() && stream.get_ref().1.peer_certificates().is_none() {

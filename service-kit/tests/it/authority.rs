@@ -74,6 +74,23 @@ impl Files {
         }
     }
 
+    /// Replaces the authorities alone, at once.
+    pub fn trust(&self, trusted: &str) {
+        self.exchange("ca.pem", trusted);
+    }
+
+    /// Replaces the certificate and its key alone, one after the other.
+    pub fn own(&self, own: &Pair) {
+        self.exchange("own.pem", &own.certificate);
+        self.exchange("key.pem", &own.key);
+    }
+
+    fn exchange(&self, name: &str, text: &str) {
+        let new = self.path("new");
+        std::fs::write(&new, text).expect("written");
+        std::fs::rename(new, self.path(name)).expect("renamed");
+    }
+
     /// How a server uses them, which asks its clients for certificates.
     pub fn server(&self) -> ServerTlsOptions {
         ServerTlsOptions {

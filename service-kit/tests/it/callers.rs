@@ -175,7 +175,7 @@ async fn the_tenant_travels_with_the_calls_that_are_made_for_it() {
     let inner = serve(AuthOptions { trust_loopback: true, ..AuthOptions::default() }).await;
     let outer = crate::support::start_relay(
         ServerOptions { auth: Some(keys.options()), ..ServerOptions::default() },
-        inner.handle.addr().port(),
+        inner.client(),
     )
     .await;
     let mut caller = client(&outer, Some(&key));

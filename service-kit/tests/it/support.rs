@@ -1,6 +1,7 @@
 //! A model service whose answers take as long as the test says.
 
 use std::{
+    collections::HashSet,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -22,14 +23,15 @@ use trivium_proto::model::v1::{
     model_service_server::{ModelService, ModelServiceServer, SERVICE_NAME},
 };
 use trivium_service_kit::{
-    Caller, ClientOptions, Deadline, Error, GrpcChannel, Handle, Reason, Server, ServerOptions, Service,
+    Caller, ClientOptions, Deadline, Error, GrpcChannel, Handle, Peer, Reason, Server, ServerOptions, Service,
 };
 
 /// Analyze waits as many milliseconds as the query says. Generate sends the
 /// query three times, with that wait before each. Embed answers with the
 /// traceparent it was given, as an error message. ListModels answers with the
 /// milliseconds that were left. Analyze and Generate answer the text [`AWAY`] with
-/// SHUTTING_DOWN, and Analyze the text [`AWAY_ONCE`] when it is the first call.
+/// SHUTTING_DOWN, and Analyze the text [`AWAY_ONCE`] when it is the first call. Generate gives no piece of the text [`HELD`]
+/// before the test releases it.
 #[derive(Default)]
 pub struct Scripted {
     /// The calls of Analyze and Generate so far.
@@ -39,6 +41,10 @@ pub struct Scripted {
     most_running: Arc<AtomicUsize>,
     /// On whose behalf Analyze was called, where that is asked.
     tenants: Arc<Mutex<Vec<String>>>,
+    /// The names on the certificates of those who called Analyze.
+    peers: Arc<Mutex<HashSet<Vec<String>>>>,
+    /// Once held texts go on.
+    released: CancellationToken,
     /// Another such service, whose Analyze is called by this one's, and by its Generate while the answer is read.
     inner: Option<ModelServiceClient<GrpcChannel>>,
 }
@@ -48,6 +54,9 @@ pub const AWAY: &str = "away";
 
 /// A text that gets none at first.
 pub const AWAY_ONCE: &str = "away once";
+
+/// A text whose pieces come when the test says so.
+pub const HELD: &str = "held";
 
 impl Scripted {
     fn refuse(&self, text: &str) -> Result<(), Error> {
@@ -69,6 +78,9 @@ impl ModelService for Scripted {
         self.refuse(&request.get_ref().text)?;
         if let Caller::Tenant { tenant, .. } = Caller::of(&request) {
             self.tenants.lock().expect("no test panics with it").push(tenant.name().to_owned());
+        }
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            self.peers.lock().expect("no test panics with it").insert(peer.names().to_vec());
         }
         if let Some(inner) = &self.inner {
             return inner.clone().analyze(request.into_inner()).await;
@@ -94,9 +106,10 @@ impl ModelService for Scripted {
     async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         let query = request.into_inner().query;
         self.refuse(&query)?;
-        let inner = self.inner.clone();
+        let (inner, released) = (self.inner.clone(), self.released.clone());
         let pieces = stream::unfold(0, move |sent| {
             let (query, inner) = (query.clone(), inner.clone().filter(|_| sent == 0));
+            let released = released.clone();
             async move {
                 if let Some(mut inner) = inner {
                     inner.analyze(analyze(0)).await.expect("passed on");
@@ -105,6 +118,9 @@ impl ModelService for Scripted {
                     return None;
                 }
                 tokio::time::sleep(wait_of(&query)).await;
+                if query == HELD {
+                    released.cancelled().await;
+                }
                 Some((Ok(GenerateResponse { event: Some(Event::Text(query)) }), sent + 1))
             }
         });
@@ -151,6 +167,8 @@ pub struct Running {
     calls: Arc<AtomicUsize>,
     most_running: Arc<AtomicUsize>,
     tenants: Arc<Mutex<Vec<String>>>,
+    peers: Arc<Mutex<HashSet<Vec<String>>>>,
+    released: CancellationToken,
 }
 
 pub async fn start(options: ServerOptions) -> Running {
@@ -158,19 +176,20 @@ pub async fn start(options: ServerOptions) -> Running {
 }
 
 /// One that passes calls on to another.
-pub async fn start_relay(options: ServerOptions, inner: u16) -> Running {
-    serve(Scripted { inner: Some(client_to(inner)), ..Scripted::default() }, options).await
+pub async fn start_relay(options: ServerOptions, inner: ModelServiceClient<GrpcChannel>) -> Running {
+    serve(Scripted { inner: Some(inner), ..Scripted::default() }, options).await
 }
 
 async fn serve(scripted: Scripted, options: ServerOptions) -> Running {
     let server = Server::bind(Service::ModelHost, &options).await.expect("a free port");
     let tenants = Arc::clone(&scripted.tenants);
     let (calls, most_running) = (Arc::clone(&scripted.calls), Arc::clone(&scripted.most_running));
+    let (peers, released) = (Arc::clone(&scripted.peers), scripted.released.clone());
     let service = ModelServiceServer::new(scripted).max_decoding_message_size(options.max_message_bytes);
     let stop = CancellationToken::new();
     let handle = server.serve(Routes::new(service), &[SERVICE_NAME], stop.clone()).await;
     handle.set_serving(true).await;
-    Running { handle, stop, calls, most_running, tenants }
+    Running { handle, stop, calls, most_running, tenants, peers, released }
 }
 
 impl Running {
@@ -186,6 +205,16 @@ impl Running {
     /// On whose behalf Analyze was called.
     pub fn tenants(&self) -> Vec<String> {
         self.tenants.lock().expect("no test panics with it").clone()
+    }
+
+    /// Whether somebody called Analyze whose certificate had just these names.
+    pub fn has_seen(&self, names: &[String]) -> bool {
+        self.peers.lock().expect("no test panics with it").contains(names)
+    }
+
+    /// Lets the texts go on that are held.
+    pub fn release(&self) {
+        self.released.cancel();
     }
 
     /// The most calls of Analyze that ever ran at once, as long as none was given up.

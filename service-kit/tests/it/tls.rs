@@ -11,6 +11,7 @@ use trivium_service_kit::{
 
 use crate::{
     authority::{Authority, Files, Pair},
+    log::Log,
     support::{Running, analyze, client_of, start},
 };
 
@@ -114,6 +115,7 @@ async fn a_server_that_will_not_do_is_refused() {
 
 #[tokio::test]
 async fn a_client_in_plain_is_refused_and_probes_in_plain_are_answered() {
+    let log = Log::listen();
     let authority = Authority::new();
     let server = Files::new(&authority.certify(&["model-host"]), authority.pem());
     let any = "127.0.0.1:0".parse().ok();
@@ -121,6 +123,8 @@ async fn a_client_in_plain_is_refused_and_probes_in_plain_are_answered() {
     let running = start(options).await;
     let status = running.client().analyze(analyze(0)).await.expect_err("no TLS");
     assert_eq!(status.code(), Code::Unavailable);
+    let told = || !log.with(&["refused at the handshake", "the server speaks TLS and the client does not"]).is_empty();
+    until(async || told()).await;
 
     let probe = |port| {
         let channel = GrpcChannel::connect(Service::Cli, Service::ModelHost, &ClientOptions::to(port));
@@ -143,6 +147,15 @@ async fn until(mut done: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the new files were never used");
+}
+
+#[tokio::test]
+async fn a_client_with_certificates_is_told_that_the_server_has_none() {
+    let authority = Authority::new();
+    let files = Files::new(&authority.certify(&["router"]), authority.pem());
+    let running = start(ServerOptions::default()).await;
+    let said = refusal(client(&running, files.client())).await;
+    assert!(said.contains("the client speaks TLS and the server does not"), "{said}");
 }
 
 #[tokio::test]

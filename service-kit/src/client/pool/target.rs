@@ -47,7 +47,7 @@ pub(in crate::client) enum Target {
 const MAX_REPLICAS: usize = 64;
 
 /// What the forms of an endpoint are.
-const FORMS: &str = "must look like http://HOST:PORT, dns:///NAME:PORT or HOST:PORT,HOST:PORT";
+const FORMS: &str = "must look like HOST:PORT, http://HOST:PORT, dns:///NAME:PORT or HOST:PORT,HOST:PORT";
 
 impl Target {
     /// Reads an endpoint. The scheme must say whether the connections are secure, where there is one that can.
