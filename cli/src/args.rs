@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
 use trivium_proto::retriever::v1::{AsOf, Rerank, RerankMethod, as_of::State};
 
 use crate::command::{
-    ask, audit, bench, collections, eval, feedback, ingest, intents, keys, models, route, routes, search, serve, up,
+    ask, audit, bench, collections, eval, feedback, health, ingest, intents, keys, models, route, routes, search,
+    serve, up,
 };
 
 /// Answers questions from documents: an intent model decides which road each query takes.
@@ -22,7 +24,8 @@ pub struct Cli {
 }
 
 /// How client commands reach services that ask who calls.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Access {
     /// Authorities that the services' certificates come from, in PEM; makes connections secure
     #[arg(long, env = "TRIVIUM_CA", value_name = "FILE", global = true, help_heading = "Access")]
@@ -55,6 +58,8 @@ pub enum Command {
     Up(up::Args),
     /// Run one service
     Serve(serve::Args),
+    /// Ask a service whether it serves
+    Health(health::Args),
     /// Put documents into a collection: Markdown, text and JSON lines, whole folders at a time
     Ingest(ingest::Args),
     /// Ask a question, and read the answer with its sources
@@ -244,6 +249,7 @@ mod tests {
             "trivium ask hello --ca ca.pem --cert own.pem --cert-key key.pem --server-name router --api-key-file key",
             "trivium up --data d --config c --router-addr 127.0.0.1:0 --retriever-addr 127.0.0.1:0 --model-host-addr 127.0.0.1:0",
             "trivium serve model-host --config c --addr 127.0.0.1:0",
+            "trivium health 127.0.0.1:7702 --timeout-ms 500 --ca ca.pem",
             "trivium ingest --collection docs a b.md",
             "trivium ask hello --collection docs --explain --json --route lexical -k 3 --no-answer --filter x --as-of 7",
             "trivium feedback r-1 --helpful",
@@ -290,6 +296,7 @@ mod tests {
             "trivium bench search --collection docs --json",
             "trivium bench knee --call route --objective-ms 250 --from 20 --step-seconds 5 --json",
             "trivium bench hold --rate 90 --clients 64 --seconds 300 --pid 1 --json",
+            "trivium bench compare servers.toml --queries q.txt --call query --rounds 9 --calls 5 --warm-up 1 --json",
             "trivium bench freshness --chunks 1000 --writes 100 --searches 50 --json",
         ];
         for line in table {

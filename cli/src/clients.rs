@@ -28,7 +28,7 @@ use trivium_proto::{
     },
 };
 use trivium_service_kit::{
-    ClientOptions, ClientTlsOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service,
+    ClientOptions, ClientTlsOptions, ConfigError, Deadline, Error, GrpcChannel, Reason, Service, health,
 };
 
 use crate::args::Access;
@@ -53,8 +53,19 @@ pub fn introduce(access: Access) {
     let _ = ACCESS.set(access);
 }
 
+/// Whether what listens at `url` says that it serves. What it is does not matter.
+///
+/// # Errors
+/// The outer one when `url` is no address or the certificates cannot be used, the inner one when nothing answers in time.
+pub async fn is_serving(url: &str, patience: Duration) -> Result<Result<bool, Error>, ConfigError> {
+    Ok(health::is_serving(channel(Service::Router, url)?, patience).await)
+}
+
 fn channel(peer: Service, url: &str) -> Result<GrpcChannel, ConfigError> {
-    let access = ACCESS.get().cloned().unwrap_or_default();
+    channel_with(peer, url, ACCESS.get().cloned().unwrap_or_default())
+}
+
+fn channel_with(peer: Service, url: &str, access: Access) -> Result<GrpcChannel, ConfigError> {
     let bearer = bearer(access.api_key_file.as_deref())?;
     let channel = GrpcChannel::connect(Service::Cli, peer, &options(url, access)).map_err(|error| {
         let key = error.key.as_str();
@@ -118,8 +129,19 @@ impl Router {
     /// # Errors
     /// When `url` is no address.
     pub fn connect(url: &str) -> Result<Self, ConfigError> {
-        let channel = channel(Service::Router, url)?;
-        Ok(Self(RouterServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+        Ok(Self::over(channel(Service::Router, url)?))
+    }
+
+    /// As [`Self::connect`], with a certificate and a key of its own.
+    ///
+    /// # Errors
+    /// When `url` is no address, or the files cannot be used.
+    pub fn connect_with(url: &str, access: Access) -> Result<Self, ConfigError> {
+        Ok(Self::over(channel_with(Service::Router, url, access)?))
+    }
+
+    fn over(channel: GrpcChannel) -> Self {
+        Self(RouterServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 
     /// The decision alone.
@@ -208,8 +230,19 @@ impl Retriever {
     /// # Errors
     /// When `url` is no address.
     pub fn connect(url: &str) -> Result<Self, ConfigError> {
-        let channel = channel(Service::Retriever, url)?;
-        Ok(Self(RetrieverServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)))
+        Ok(Self::over(channel(Service::Retriever, url)?))
+    }
+
+    /// As [`Self::connect`], with a certificate and a key of its own.
+    ///
+    /// # Errors
+    /// When `url` is no address, or the files cannot be used.
+    pub fn connect_with(url: &str, access: Access) -> Result<Self, ConfigError> {
+        Ok(Self::over(channel_with(Service::Retriever, url, access)?))
+    }
+
+    fn over(channel: GrpcChannel) -> Self {
+        Self(RetrieverServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
     }
 
     /// Passages.

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod collections;
 pub mod eval;
 pub mod feedback;
+pub mod health;
 pub mod ingest;
 pub mod intents;
 pub mod keys;
@@ -32,6 +33,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         // What a service is configured with is large, and would be moved from call to call.
         Command::Up(args) => Box::pin(up::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
+        // A probe comes every few seconds, and would bury all other traces.
+        Command::Health(args) => health::run(args).await,
         // Nothing about a new key belongs into a trace.
         Command::Keys(command) => keys::run(&command),
         client => Box::pin(as_client(client)).await,
@@ -80,6 +83,7 @@ async fn client(command: Command) -> anyhow::Result<()> {
         Command::Models(command) => models::run(command).await,
         Command::Intents(command) => intents::run(command).await,
         Command::Collections(command) => collections::run(command).await,
+        Command::Health(args) => health::run(args).await,
         Command::Keys(command) => keys::run(&command),
         Command::Eval(command) => eval::run(command).await,
         Command::Bench(args) => bench::run(args).await,
@@ -103,6 +107,7 @@ fn name(command: &Command) -> &'static str {
         Command::Models(_) => "models",
         Command::Intents(_) => "intents",
         Command::Collections(_) => "collections",
+        Command::Health(_) => "health",
         Command::Keys(_) => "keys",
         Command::Eval(_) => "eval",
         Command::Bench(_) => "bench",

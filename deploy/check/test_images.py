@@ -96,6 +96,13 @@ class Compose(unittest.TestCase):
             drain_s = settings[name.replace("-", "_")]["server"]["drain_ms"] / 1000
             self.assertGreaterEqual(int(service["stop_grace_period"].removesuffix("s")), drain_s + 10, name)
 
+    def test_our_services_are_asked_whether_they_serve_where_they_listen(self):
+        settings = read(COMPOSE / "trivium.toml")
+        for name in OURS:
+            port = settings[name.replace("-", "_")]["server"]["addr"].rsplit(":", 1)[1]
+            asked = self.services[name]["healthcheck"]["test"]
+            self.assertEqual(asked, ["CMD", "/usr/local/bin/trivium", "health", f"127.0.0.1:{port}"], name)
+
     def test_images_of_others_have_versions(self):
         for name, service in self.services.items():
             self.assertRegex(service["image"], r":(local|v?\d+\.\d+\.\d+)$", name)

@@ -10,6 +10,7 @@ pub mod client;
 pub mod config;
 pub mod deadline;
 pub mod error;
+pub mod health;
 pub mod layer;
 mod method;
 pub mod propagation;

@@ -1,5 +1,6 @@
 //! `trivium bench`: latency and throughput of the running services.
 
+mod compare;
 mod freshness;
 mod hold;
 mod knee;
@@ -48,6 +49,8 @@ enum Only {
     Freshness(freshness::FreshnessArgs),
     /// Offer more and more calls until they take too long, and report how many the services can bear
     Knee(knee::KneeArgs),
+    /// Measure several servers in turns, and report what each costs over the first
+    Compare(compare::CompareArgs),
     /// Offer calls at a fixed rate, and count what is served, refused and failed
     Hold(hold::HoldArgs),
 }
@@ -101,6 +104,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Some(Only::Freshness(args)) => freshness::run(args).await,
         Some(Only::Knee(args)) => knee::run(args).await,
         Some(Only::Hold(args)) => hold::run(args).await,
+        Some(Only::Compare(args)) => compare::run(args).await,
         Some(Only::Search(args)) => {
             let host = ModelHost::connect(&args.model_host.url)?;
             let mut target = args.load.target(&args.endpoint).await?;

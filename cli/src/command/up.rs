@@ -7,7 +7,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use trivium_service_kit::{
-    ClientOptions, Service,
+    ClientOptions, ConfigError, ServerOptions, Service,
     telemetry::{self},
 };
 
@@ -47,6 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut settings = Settings::load(args.config.as_deref(), &flags)?;
     settings.record_beside_data();
+    check_hops(&settings)?;
     let services = [Service::Router, Service::Retriever, Service::ModelHost];
     let telemetry = telemetry::init(&services, &settings.telemetry)?;
     let outcome = Box::pin(serve(settings)).await;
@@ -119,6 +120,38 @@ impl System {
     }
 }
 
+/// Checks that both ends of each hop between the services say the same of certificates. Where the services are apart, either
+/// end may be configured elsewhere; here both are known.
+///
+/// # Errors
+/// Names the key that is missing.
+fn check_hops(settings: &Settings) -> Result<(), ConfigError> {
+    let Settings { router, retriever, model_host, .. } = settings;
+    check_hop(("router.retriever.tls", &router.retriever), ("retriever.server.tls", &retriever.server))?;
+    check_hop(("router.model_host.tls", &router.model_host), ("model_host.server.tls", &model_host.server))?;
+    check_hop(("retriever.model_host.tls", &retriever.model_host), ("model_host.server.tls", &model_host.server))
+}
+
+fn check_hop(
+    (client_key, client): (&str, &ClientOptions),
+    (server_key, server): (&str, &ServerOptions),
+) -> Result<(), ConfigError> {
+    let missing = |key: String, why: String| Err(ConfigError::new(key, "", why));
+    match (&client.tls, &server.tls) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => missing(client_key.to_owned(), format!("must be set, because {server_key} is")),
+        (Some(_), None) => missing(server_key.to_owned(), format!("must be set, because {client_key} is")),
+        (Some(client), Some(server)) => {
+            let asks = server.client_ca.is_some() && server.require_client_certificate;
+            if asks && client.certificate.is_none() {
+                let why = format!("must be set, because {server_key}.client_ca asks for it");
+                return missing(format!("{client_key}.certificate"), why);
+            }
+            Ok(())
+        }
+    }
+}
+
 /// Makes a client call the service at that address, securely where it is configured so.
 fn reach(client: &mut ClientOptions, addr: SocketAddr) {
     let scheme = if client.tls.is_some() { "https" } else { "http" };
@@ -137,7 +170,32 @@ fn here(addr: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use trivium_service_kit::{ClientTlsOptions, ServerTlsOptions};
+
     use super::*;
+
+    #[test]
+    fn both_ends_of_a_hop_say_the_same_of_certificates() {
+        let trusts = ClientTlsOptions::default;
+        let shows = ClientTlsOptions { certificate: Some("own.pem".into()), ..trusts() };
+        let asks = || ServerTlsOptions { client_ca: Some("ca.pem".into()), ..ServerTlsOptions::default() };
+        let takes_any = ServerTlsOptions { require_client_certificate: false, ..asks() };
+        let table = [
+            (None, None, None),
+            (Some(trusts()), Some(ServerTlsOptions::default()), None),
+            (Some(trusts()), Some(takes_any), None),
+            (Some(shows), Some(asks()), None),
+            (Some(trusts()), Some(asks()), Some("client.tls.certificate")),
+            (None, Some(asks()), Some("client.tls")),
+            (Some(trusts()), None, Some("server.tls")),
+        ];
+        for (client, server, expected) in table {
+            let client = ClientOptions { tls: client, ..ClientOptions::default() };
+            let server = ServerOptions { tls: server, ..ServerOptions::default() };
+            let found = check_hop(("client.tls", &client), ("server.tls", &server)).err().map(|error| error.key);
+            assert_eq!(found.as_deref(), expected);
+        }
+    }
 
     #[test]
     fn services_reach_each_other_on_loopback() {
