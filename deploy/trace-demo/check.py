@@ -33,6 +33,7 @@ KINDS = {
     "retrieval": "RETRIEVER",
     "search": "RETRIEVER",
     "fuse": "RERANKER",
+    "rerank": "RERANKER",
     "chat": "LLM",
 }
 
@@ -48,6 +49,9 @@ def paths(road):
     chat = f"{query} > {MODEL}/Generate > {MODEL}/Generate > chat minilm"
     wanted += [f"{retrieval} > search docs", f"{chat} > forward"]
     wanted += [f"{analyze} > embeddings minilm > {step}" for step in ("tokenize", "queue", "forward")]
+    if road != "lexical":
+        # The second stage reads token vectors, which a search by words alone has no use for.
+        wanted.append(f"{retrieval} > rerank late_interaction")
     if road == "hybrid":
         wanted.append(f"{retrieval} > fuse convex")
     return wanted
@@ -138,6 +142,9 @@ def check(road, answer, spans, by_id):
                 expect(found == value, f"{name} is {found!r} and not {value!r}", span)
             expect(attribute(span, "trivium.intent.runners_up.labels"), "the runners-up are missing", span)
             expect(attribute(span, "trivium.route.threshold") is not None, "the threshold is missing", span)
+        if word == "rerank":
+            scored = attribute(span, "trivium.rerank.scored")
+            expect(scored and scored == attribute(span, "trivium.rerank.candidates"), "not all candidates were scored", span)
         if word == "retrieval":
             retrieval = span
             for place, passage in enumerate(answer["passages"]):

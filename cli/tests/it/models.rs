@@ -10,6 +10,9 @@ use std::{
 use serde_json::Value;
 use trivium_model_host::bundle::default_models_dir;
 
+#[path = "../../../model-host/tests/it/support/scorer.rs"]
+mod scorer;
+
 /// Queries of each intent that are fitted on, so that fitting takes a second or two.
 const PER_LABEL: usize = 25;
 
@@ -37,6 +40,51 @@ pub fn encoder() -> PathBuf {
         encoder.display()
     );
     encoder
+}
+
+/// The same models, with those of a second stage beside them: a projection of the encoder's token vectors, and `scorer`, a
+/// cross-encoder whose scores mean nothing. Collections that are made with them keep token vectors.
+pub fn folder_with_second_stage() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let models = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("staged-models-{}", std::process::id()));
+        let _ = fs_err::remove_dir_all(&models);
+        fs_err::create_dir_all(&models).expect("made");
+        for model in fs_err::read_dir(folder()).expect("read") {
+            let model = model.expect("an entry");
+            if model.path().is_dir() {
+                std::os::unix::fs::symlink(model.path(), models.join(model.file_name())).expect("linked");
+            }
+        }
+        project(&models);
+        add_scorer(&models);
+        models
+    })
+}
+
+/// Few texts are enough: what the vectors are worth is tested elsewhere.
+fn project(models: &Path) {
+    let texts = models.join("texts.txt");
+    let words = |number| format!("the {number} th key of the platform is rotated by team {}\n", number % 7);
+    fs_err::write(&texts, (0..200).map(words).collect::<String>()).expect("written");
+    manage(models, &["project", "minilm", "--dimension", "16", "--texts", &texts.display().to_string()]);
+}
+
+fn add_scorer(models: &Path) {
+    let tokenizer = encoder().join("1").join("tokenizer.json");
+    let json: Value = serde_json::from_slice(&fs_err::read(&tokenizer).expect("read")).expect("JSON");
+    let words = json["model"]["vocab"].as_object().expect("a vocabulary").len();
+    let graph = models.join("scorer.onnx");
+    fs_err::write(&graph, scorer::onnx(words)).expect("written");
+    let (graph, tokenizer) = (graph.display().to_string(), tokenizer.display().to_string());
+    manage(models, &["add", "scorer", "--cross-encoder", "--onnx", &graph, "--tokenizer", &tokenizer]);
+}
+
+/// Runs a command of `trivium models`.
+fn manage(models: &Path, args: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trivium"));
+    let output = command.arg("models").args(args).arg("--models-dir").arg(models).output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn fit(models: &Path) {

@@ -7,7 +7,8 @@ use tonic_prost::ProstCodec;
 use trivium_proto::{
     model::v1::{EmbedRequest, GenerateRequest, GenerationPassage, GetTokenizerRequest},
     retriever::v1::{
-        Document, Fusion, Leg, ReciprocalRankFusion, SearchRequest, UpsertDocumentsRequest, fusion::Method,
+        Document, Fusion, Leg, ReciprocalRankFusion, Rerank, RerankMethod, SearchRequest, UpsertDocumentsRequest,
+        fusion::Method,
     },
     router::v1::{AnswerMode, QueryOptions, QueryRequest, QueryResponse, Road, RouteRequest},
 };
@@ -63,6 +64,10 @@ fn question() -> String {
 
 fn over(road: Road) -> QueryOptions {
     QueryOptions { road: road.into(), ..QueryOptions::default() }
+}
+
+fn by_cross_encoder() -> Rerank {
+    Rerank { method: RerankMethod::CrossEncoder.into(), ..Rerank::default() }
 }
 
 fn within(collections: &[&str]) -> QueryOptions {
@@ -137,6 +142,14 @@ async fn searches(system: &System) {
     let by_rank = Fusion { method: Some(Method::ReciprocalRank(ReciprocalRankFusion::default())), weights: None };
     let fused = SearchRequest { fusion: Some(by_rank), filter: format!("uri != \"{MARKER}\""), ..search.clone() };
     system.retriever.clone().search(fused).await.expect("hits");
+    // The second stage is late interaction where nothing else is asked for.
+    let late = system.retriever.clone().search(search.clone()).await.expect("hits").into_inner();
+    let read = SearchRequest { rerank: Some(by_cross_encoder()), ..search.clone() };
+    let read = system.retriever.clone().search(read).await.expect("hits").into_inner();
+    for (found, wanted) in [(late, RerankMethod::LateInteraction), (read, RerankMethod::CrossEncoder)] {
+        let report = found.rerank.expect("a second stage");
+        assert_eq!((report.method(), report.left_out_reason.as_str()), (wanted, ""));
+    }
     let wrong = SearchRequest { filter: format!("{MARKER} ="), ..search.clone() };
     let error: Error = system.retriever.clone().search(wrong).await.expect_err("no filter").into();
     assert_eq!(error.reason(), Reason::FilterInvalid);
@@ -233,13 +246,18 @@ async fn rungs(system: &System) {
         let response = response.unwrap_or_else(|error| panic!("{options:?}: {error}"));
         assert_eq!(parts(&response), expected, "{options:?}");
     }
+    // No cross-encoder, where the query needs no other model.
+    system.retriever_to_model_host.set(Fault::Down);
+    let reread =
+        QueryOptions { rerank: Some(by_cross_encoder()), answer_mode: AnswerMode::None.into(), ..over(Road::Lexical) };
+    let response = ask(&system.by_intent, &question(), reread).await.expect("passages");
+    assert_eq!(parts(&response), ["rerank"]);
     // No intent, and no vector.
     system.router_to_model_host.set(Fault::Down);
     let passages_alone = QueryOptions { answer_mode: AnswerMode::None.into(), ..QueryOptions::default() };
     let response = ask(&system.by_intent, &format!("{} Now?", question()), passages_alone).await.expect("passages");
     assert_eq!(parts(&response), ["intent", "embedding"]);
     // No vector for a search that brings none.
-    system.retriever_to_model_host.set(Fault::Down);
     let search =
         SearchRequest { collection: "docs".into(), query: question(), allow_partial: true, ..SearchRequest::default() };
     let found = system.retriever.clone().search(search).await.expect("hits").into_inner();

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     collector::Collector,
     faults::proxy::Proxy,
+    models,
     process::{Running, trivium},
 };
 
@@ -106,6 +107,7 @@ impl System {
         }
         // Nobody listens on port 1 of loopback.
         generator(&mut command, "DEAD", "http://127.0.0.1:1/v1");
+        command.env("TRIVIUM_MODEL_HOST__RERANKER", "scorer");
         command.env("TRIVIUM_MODEL_HOST__ENGINE_WORKERS", "1").env("TRIVIUM_MODEL_HOST__BULK_QUEUE_TEXTS", "256");
         let model_host = start.run(command, "model-host").await;
         let router_to_model_host = Proxy::to(&model_host).await;
@@ -213,6 +215,7 @@ struct Start<'a> {
 impl Start<'_> {
     fn command(&self, service: &str) -> Command {
         let mut command = exporting(self.endpoint, &["serve", service, "--addr", "127.0.0.1:0"]);
+        command.env("TRIVIUM_MODELS_DIR", models::folder_with_second_stage());
         command.env("TRIVIUM_TELEMETRY__LOG_FORMAT", "json");
         let ours = ["router", "retriever", "model_host", "service_kit"].map(|name| format!("trivium_{name}=debug"));
         command.env("TRIVIUM_TELEMETRY__LOG", format!("warn,trivium=debug,{}", ours.join(",")));
