@@ -8,7 +8,7 @@ INTENTS     := model-host/intents
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build encoder intents demo test test-openai crash lint fmt bench proto telemetry
-.PHONY: trace-demo manifests alerts images dashboards audit rolling fuzz
+.PHONY: trace-demo manifests alerts images dashboards audit rolling rotation overhead fuzz
 
 # Rounds and seed of `make crash`.
 ROUNDS ?= 300
@@ -68,6 +68,12 @@ audit: ## Check the licences and sources of all dependencies (builds cargo-deny 
 
 rolling: intents ## Replace every replica of the services while 32 clients ask, and count what fails
 	deploy/check/run.sh rolling $(abspath $(TRIVIUM))
+
+rotation: intents ## Replace all certificates again and again for a minute while 32 clients ask, and count what fails
+	deploy/check/run.sh rotation $(abspath $(TRIVIUM))
+
+overhead: intents ## Measure what tracing, certificates and keys cost a query (on a quiet machine)
+	deploy/check/run.sh overhead $(abspath $(TRIVIUM))
 
 dashboards: ## Write the Grafana dashboards and the cluster's rules anew from their sources
 	deploy/check/run.sh write

@@ -96,14 +96,17 @@ class Replica:
 
 
 class Clients:
-    """Callers that ask one question after another until they are told to stop."""
+    """Callers that ask one question after another until they are told to stop.
 
-    def __init__(self, target, count):
-        self.channels = [grpc.insecure_channel(target, BALANCED) for _ in range(count)]
+    `connect` gives a channel; `is_current`, asked after each call, whether the caller goes on with the one that it has.
+    """
+
+    def __init__(self, connect, count, is_current=lambda _: True):
+        self.connect, self.is_current = connect, is_current
         self.stopping, self.lock = threading.Event(), threading.Lock()
         self.counts, self.failures, self.degraded = Counter(), [], Counter()
         self.threads = [
-            threading.Thread(target=self.ask, args=(number, channel)) for number, channel in enumerate(self.channels)
+            threading.Thread(target=self.ask, args=(number,)) for number in range(count)
         ]
 
     def __enter__(self):
@@ -115,14 +118,19 @@ class Clients:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-        for channel in self.channels:
-            channel.close()
 
-    def ask(self, number, channel):
+    def ask(self, number):
         """One client's life."""
-        service, turn = router_rpc.RouterServiceStub(channel), number
-        kind = "streams" if number % 2 else "unary"
+        turn = number
         while not self.stopping.is_set():
+            with self.connect() as channel:
+                turn = self.ask_over(channel, number, turn)
+
+    def ask_over(self, channel, number, turn):
+        """Its calls over one channel. Gives whose turn it is then."""
+        service = router_rpc.RouterServiceStub(channel)
+        kind = "streams" if number % 2 else "unary"
+        while not self.stopping.is_set() and self.is_current(channel):
             question, turn = f"{QUESTIONS[turn % len(QUESTIONS)]} ({turn})", turn + 1
             try:
                 account = (stream if kind == "streams" else unary)(service, question)
@@ -132,6 +140,7 @@ class Clients:
             with self.lock:
                 self.counts[kind] += 1
                 self.degraded.update(f"{part.part}: {part.reason}" for part in account.degraded)
+        return turn
 
     def failed(self, kind, error):
         """Notes a failure."""
@@ -240,7 +249,7 @@ def main():
             ingest(options.trivium, retriever)
         target = "ipv4:" + ",".join(one.address for one in made["router"])
         rows = []
-        with Clients(target, options.clients) as clients:
+        with Clients(lambda: grpc.insecure_channel(target, BALANCED), options.clients) as clients:
             time.sleep(options.pause)
             for _ in range(options.rounds):
                 rows += replace_all(made, clients, options.pause)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what is in deploy/: run.sh manifests | alerts | images | audit | rolling TRIVIUM | write.
+# Checks what is in deploy/: run.sh manifests | alerts | images | audit | rolling TRIVIUM | rotation TRIVIUM | overhead TRIVIUM | write.
 #
 # Installs what that needs and is missing: Python packages into an environment of its own, promtool out of Debian's
 # package without its daemon. kubectl must be there.
@@ -44,6 +44,18 @@ needs_kubectl() {
   command -v kubectl > /dev/null || fail "kubectl is missing; version 1.27 or later renders the manifests"
 }
 
+# Runs a script of deploy/bench against the binary, in an environment with gRPC.
+bench() {
+  local script=$1 trivium=$2
+  shift 2
+  if [ ! -x "$tools/grpc/bin/python" ]; then
+    python3 -m venv "$tools/grpc"
+    "$tools/grpc/bin/python" -m pip install --quiet --disable-pip-version-check grpcio grpcio-tools
+  fi
+  local models=${MODELS:-${XDG_CACHE_HOME:-$HOME/.cache}/trivium/models}
+  "$tools/grpc/bin/python" "../bench/$script" --trivium "$trivium" --models "$models" "$@"
+}
+
 case ${1:-} in
   # Renders every overlay, validates it, and tests that mistakes are found.
   manifests)
@@ -78,12 +90,15 @@ case ${1:-} in
     ;;
   # Replaces every replica of three services, two each, while clients ask. The binary is the second argument.
   rolling)
-    if [ ! -x "$tools/grpc/bin/python" ]; then
-      python3 -m venv "$tools/grpc"
-      "$tools/grpc/bin/python" -m pip install --quiet --disable-pip-version-check grpcio grpcio-tools
-    fi
-    models=${MODELS:-${XDG_CACHE_HOME:-$HOME/.cache}/trivium/models}
-    "$tools/grpc/bin/python" ../bench/rolling_restart.py --trivium "${2:?names the binary}" --models "$models"
+    bench rolling_restart.py "${2:?names the binary}" "${@:3}"
+    ;;
+  # Replaces all certificates and the authority behind them, again and again, while clients ask.
+  rotation)
+    bench rotation.py "${2:?names the binary}" "${@:3}"
+    ;;
+  # Measures what tracing, certificates and keys cost a query.
+  overhead)
+    bench overhead.py "${2:?names the binary}" "${@:3}"
     ;;
   # Writes anew what is made of other files.
   write)
@@ -92,6 +107,6 @@ case ${1:-} in
     "$python" ../prometheus/rule_object.py
     ;;
   *)
-    fail "name a check: manifests, alerts, images, audit, rolling or write"
+    fail "name a check: manifests, alerts, images, audit, rolling, rotation, overhead or write"
     ;;
 esac
