@@ -175,7 +175,7 @@ impl GrpcChannel {
             tried.push(replica);
             replicas += 1;
             match outcome {
-                Err(status) if was_never_sent(&status) => unreached = Some(status),
+                Err(status) if was_never_sent(&status) && self.pool.has_others() => unreached = Some(status),
                 outcome => return outcome,
             }
         }

@@ -115,7 +115,7 @@ impl Pool {
     }
 
     /// Whether a call that failed here could go elsewhere.
-    fn has_others(&self) -> bool {
+    pub fn has_others(&self) -> bool {
         matches!(&*self.0.known.borrow(), Known::Replicas(replicas) if replicas.len() > 1)
     }
 
