@@ -4,9 +4,9 @@
 
 Three services run as processes on this machine, and both sides of each hop show certificates. A rotation has three steps:
 everybody trusts the new authority as well, then everybody gets a certificate from it, then nobody trusts the old one. The
-next step begins once every process says that it has read its files. Connections live for three seconds, so that most calls
-of the run find themselves on a connection made with the newest files. Half of the clients make unary calls, half read streams to their
-end; each connects anew when its own certificate was replaced.
+next step begins once every process says that it has read its files. Connections live for three seconds, so that all of them
+are made anew between two rotations. Half of the clients make unary calls, half read streams to their end; each connects
+anew when its own certificate was replaced.
 
 In the end somebody comes with a certificate that has expired, and somebody with one of a foreign authority. Exits with 1 if
 a call failed, or if one of the two was not refused, and told why in the router's log.
