@@ -201,13 +201,18 @@ impl RerankArgs {
         if self.rerank.is_none() && self.rerank_depth.is_none() {
             return None;
         }
-        let method = match self.rerank {
-            None => RerankMethod::Unspecified,
-            Some(RerankArg::None) => RerankMethod::None,
-            Some(RerankArg::LateInteraction) => RerankMethod::LateInteraction,
-            Some(RerankArg::CrossEncoder) => RerankMethod::CrossEncoder,
-        };
+        let method = self.rerank.map_or(RerankMethod::Unspecified, RerankMethod::from);
         Some(Rerank { method: method.into(), depth: self.rerank_depth, weight: None })
+    }
+}
+
+impl From<RerankArg> for RerankMethod {
+    fn from(chosen: RerankArg) -> Self {
+        match chosen {
+            RerankArg::None => Self::None,
+            RerankArg::LateInteraction => Self::LateInteraction,
+            RerankArg::CrossEncoder => Self::CrossEncoder,
+        }
     }
 }
 

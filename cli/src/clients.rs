@@ -15,9 +15,9 @@ use trivium_proto::{
     retriever::v1::{
         Blend, CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest,
         DeleteCollectionRequest, DeleteTagRequest, GetCollectionRequest, GetDocumentsRequest, ListCollectionsRequest,
-        ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, RetainedSnapshot, SearchRequest,
-        SearchResponse, SetBlendRequest, TagSnapshotRequest, UpgradeCollectionRequest, UpsertDocumentsRequest,
-        UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
+        ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, RerankMethod, RetainedSnapshot,
+        SearchRequest, SearchResponse, SetBlendRequest, SetRerankRequest, TagSnapshotRequest, UpgradeCollectionRequest,
+        UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest,
@@ -287,6 +287,11 @@ impl Retriever {
     pub async fn set_blend(&self, message: SetBlendRequest) -> Result<Blend, Error> {
         let set = answer(self.0.clone().set_blend(request(message)).await)?;
         set.blend.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no blend"))
+    }
+
+    /// Sets which second stage a collection's searches have where they do not say; gives what holds then.
+    pub async fn set_rerank(&self, message: SetRerankRequest) -> Result<RerankMethod, Error> {
+        Ok(answer(self.0.clone().set_rerank(request(message)).await)?.method())
     }
 
     /// Begins to add token vectors to a collection.

@@ -7,9 +7,11 @@ mod hit;
 use serde::Serialize;
 use trivium_proto::{
     model::v1::ModelRef,
-    retriever::v1::{Blend, Collection, LegWeights, MetadataField, MetadataType, Snapshot},
+    retriever::v1::{Blend, Collection, LegWeights, MetadataField, MetadataType, RerankMethod, Snapshot},
     router::v1::{Decision, DecisionReason, GuardCheck, Road, RouteResponse},
 };
+
+use crate::args::rerank_name;
 
 pub use answer::{Answer, Event};
 #[cfg(test)]
@@ -19,7 +21,7 @@ pub use audit::NotRetainedView;
 pub use audit::{FeedbackView, RecordView, ReplayView};
 #[cfg(test)]
 pub use hit::TwinView;
-pub use hit::{Hit, LegView, Legs, TermView, TokenView};
+pub use hit::{Hit, LegView, Legs, RerankView, TermView, TokenView};
 
 /// One version of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -74,6 +76,13 @@ pub struct CollectionView {
     pub metadata_fields: Vec<FieldView>,
     /// How its legs are weighed where a search does not say.
     pub blend: BlendView,
+    /// The second stage of searches that do not say; absent for the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<&'static str>,
+}
+
+fn own_rerank(method: RerankMethod) -> Option<&'static str> {
+    (method != RerankMethod::Unspecified).then(|| rerank_name(method))
 }
 
 /// How a collection weighs its legs.
@@ -128,6 +137,7 @@ impl From<MetadataField> for FieldView {
 
 impl From<Collection> for CollectionView {
     fn from(collection: Collection) -> Self {
+        let rerank = own_rerank(collection.rerank());
         Self {
             name: collection.name,
             documents: collection.documents,
@@ -137,6 +147,7 @@ impl From<Collection> for CollectionView {
             dimension: collection.dimension,
             metadata_fields: collection.metadata_fields.into_iter().map(FieldView::from).collect(),
             blend: collection.blend.unwrap_or_default().into(),
+            rerank,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod beginning;
 pub mod calibrate;
 pub mod fusion;
 pub mod group;

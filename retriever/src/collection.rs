@@ -1,5 +1,6 @@
 //! Collections: their files, their one writer, and the pair of snapshots that searches read.
 
+mod beginnings;
 mod blend;
 mod catalog;
 mod catchup;
@@ -11,6 +12,7 @@ mod passages;
 mod plan;
 mod publish;
 mod purge;
+mod rerank;
 mod snapshots;
 mod spec;
 mod upgrade;
@@ -18,6 +20,7 @@ mod waiting;
 mod writer;
 
 use crate::lexical::{LexicalError, LexicalOptions};
+use crate::second_stage::Wanted;
 use crate::vector::{CompactionBounds, TableCaches, VectorError, VectorTable};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use directory::Directory;
@@ -151,8 +154,10 @@ pub struct Collection {
     folder: PathBuf,
     spec: CollectionSpec,
     blend: ArcSwap<Blend>,
-    /// Held while the blend's file is written, one change at a time.
-    changing_blend: Mutex<()>,
+    /// The second stage of searches that do not say; `None` for the default.
+    rerank: ArcSwap<Option<Wanted>>,
+    /// Held while the file of a setting is written, one change at a time.
+    changing_settings: Mutex<()>,
     /// Set while its rows are being given token vectors.
     token_upgrade: ArcSwapOption<TokenUpgrade>,
     shared: Arc<Shared>,
@@ -169,6 +174,7 @@ impl Collection {
     pub async fn open(folder: &Path, options: &CollectionOptions) -> Result<Self, CollectionError> {
         let spec = CollectionSpec::read(&folder.join(files::SPEC))?;
         let blend = ArcSwap::from_pointee(Blend::read(folder)?);
+        let rerank = ArcSwap::from_pointee(rerank::read(folder)?);
         let options = &options.in_language(&spec.language);
         let table = VectorTable::open(&folder.join(&spec.table), spec.layout(), &options.caches).await?;
         let keys = table.scan_keys().await?;
@@ -188,8 +194,8 @@ impl Collection {
         let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
         let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);
         let token_upgrade = ArcSwapOption::from_pointee(upgrade::is_under_way(folder).then(TokenUpgrade::default));
-        let (folder, changing_blend) = (folder.to_owned(), Mutex::default());
-        Ok(Self { folder, spec, blend, changing_blend, token_upgrade, shared, snapshots, tidier, writer })
+        let (folder, changing_settings) = (folder.to_owned(), Mutex::default());
+        Ok(Self { folder, spec, blend, rerank, changing_settings, token_upgrade, shared, snapshots, tidier, writer })
     }
 
     /// What the collection was made as.
@@ -208,13 +214,33 @@ impl Collection {
     /// [`CollectionError::NotFound`] when the collection was deleted, or the file cannot be written; nothing is changed
     /// then.
     pub async fn set_blend(&self, blend: Blend) -> Result<(), CollectionError> {
-        let _changing = self.changing_blend.lock().await;
+        let _changing = self.changing_settings.lock().await;
         if self.is_closed() {
             return Err(CollectionError::NotFound { name: self.spec.name.clone() });
         }
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || blend.write(&folder)).await??;
         self.blend.store(Arc::new(blend));
+        Ok(())
+    }
+
+    /// The second stage of searches that do not say; `None` for the default of all collections.
+    pub fn rerank(&self) -> Option<Wanted> {
+        **self.rerank.load()
+    }
+
+    /// Changes the second stage of searches that do not say: durably first, then for the searches that come.
+    ///
+    /// # Errors
+    /// As [`Collection::set_blend`].
+    pub async fn set_rerank(&self, method: Option<Wanted>) -> Result<(), CollectionError> {
+        let _changing = self.changing_settings.lock().await;
+        if self.is_closed() {
+            return Err(CollectionError::NotFound { name: self.spec.name.clone() });
+        }
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || rerank::write(&folder, method)).await??;
+        self.rerank.store(Arc::new(method));
         Ok(())
     }
 

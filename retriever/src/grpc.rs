@@ -21,8 +21,8 @@ use trivium_proto::retriever::v1::{
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
     PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse,
-    TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest, UpgradeCollectionResponse,
-    UpsertDocumentsRequest, UpsertDocumentsResponse,
+    SetRerankRequest, SetRerankResponse, TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest,
+    UpgradeCollectionResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
 };
 use trivium_service_kit::{Caller, Deadline, Error, validate};
 
@@ -210,6 +210,15 @@ impl RetrieverService for Grpc {
         let work = retriever.set_blend(&name, semantic_weight, queries);
         let blend = deadline.limit("setting the blend", work).await??;
         Ok(Response::new(SetBlendResponse { blend: Some(convert::blend(blend)) }))
+    }
+
+    async fn set_rerank(&self, request: Request<SetRerankRequest>) -> Result<Response<SetRerankResponse>, Status> {
+        let retriever = self.retrievers.of(&request)?;
+        let deadline = Deadline::of(&request);
+        let SetRerankRequest { name, method } = request.into_inner();
+        let wanted = rerank::wanted("method", method)?;
+        deadline.limit("setting the second stage", retriever.set_rerank(&name, wanted)).await??;
+        Ok(Response::new(SetRerankResponse { method: rerank::wanted_method(wanted).into() }))
     }
 
     async fn upgrade_collection(

@@ -4,6 +4,7 @@
 //! that the table does not hold: when it is damaged, delete its folder and build it again.
 
 mod analyzer;
+mod beginnings;
 mod capture;
 mod explain;
 mod filter;

@@ -24,6 +24,7 @@ pub mod metadata;
 pub mod options;
 pub mod row_ids;
 pub mod search;
+pub mod second_stage;
 mod server;
 pub mod service;
 pub mod stored;

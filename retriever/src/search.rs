@@ -29,7 +29,7 @@ use trivium_service_kit::{Deadline, Error};
 
 pub(crate) use legs::read_error;
 pub use partial::{Missing, Partial};
-pub(crate) use rerank::{DEFAULT_DEPTH, Method, Report, Rescored, TokenAnswer, Wanted, Wish};
+pub(crate) use rerank::{DEFAULT_DEPTH, Report, Rescored, TokenAnswer, Wish};
 
 /// One way of finding passages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +170,7 @@ pub async fn search(
     depth: Depth,
     deadline: Deadline,
 ) -> Result<Found, Error> {
+    let query = SearchQuery { rerank: query.rerank.or(collection.rerank()), ..query };
     let span = telemetry::retrieval(&collection.spec().name, &query);
     let found = within(collection, embedder, query, depth, deadline).instrument(span.clone()).await;
     match &found {
@@ -208,15 +209,18 @@ async fn run(
     let started = Instant::now();
     let given = vector::choose(&query.vectors, collection.spec())?;
     let given_tokens = rerank::given_tokens(&query.vectors, collection.spec())?;
+    let given_vector = given.clone();
     let method = query.rerank.method(&query, &published);
-    let tokens = method.and_then(|method| method.token_column(&published));
+    let tokens = method.and_then(|method| rerank::token_column(method, &published));
     let search =
         legs::LegSearch { collection, published: &published, query: &query, filter, depth: depth.of(&query), tokens };
     let Settled { mut outcomes, missing } = search.settle(embedder, given, deadline).await?;
     let has = |leg| outcomes.iter().any(|outcome| outcome.leg == leg);
     let encoder = has(Leg::Semantic).then(|| collection.spec().embedder.clone());
     let has_words = has(Leg::Lexical);
-    let tokens = given_tokens.or_else(|| outcomes.iter_mut().find_map(|outcome| outcome.tokens.take()));
+    let encoded = given_vector.map(|vector| (vector, given_tokens));
+    let mut made = || outcomes.iter_mut().find_map(|outcome| outcome.encoded.take());
+    let encoded = encoded.or_else(|| made().map(|(vector, tokens)| (vector, Some(tokens))));
     let legs: Vec<LegReport> = outcomes.iter().map(LegOutcome::report).chain(missing).collect();
     let mut ranking = rank(outcomes, &query);
     let rerank = match method.filter(|_| ranking.rows.len() > 1) {
@@ -228,7 +232,7 @@ async fn run(
                 published: &published,
                 embedder,
                 query: &query,
-                tokens,
+                encoded,
                 encoder_away,
                 deadline,
             };

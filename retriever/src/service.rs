@@ -1,6 +1,7 @@
 //! What the retriever does, apart from how it is called.
 
 mod blend;
+mod rerank;
 mod snapshots;
 mod upgrade;
 

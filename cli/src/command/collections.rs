@@ -3,6 +3,7 @@
 mod calibrate;
 mod check;
 mod purge;
+mod rerank;
 mod snapshots;
 mod upgrade;
 
@@ -45,6 +46,8 @@ pub enum Command {
     Check(check::Args),
     /// Fit how much each leg counts to labelled queries
     Calibrate(calibrate::Args),
+    /// Choose the second stage of searches that do not say
+    Rerank(rerank::Args),
     /// Add token vectors, which the second stage reads, to the documents of a collection from before
     Upgrade(upgrade::Args),
     /// List the states of a collection that searches can still answer from
@@ -74,6 +77,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Create { name, fields, endpoint } => create(&Retriever::connect(&endpoint.url)?, name, fields).await,
         Command::Check(args) => check::run(args).await,
         Command::Calibrate(args) => calibrate::run(args).await,
+        Command::Rerank(args) => rerank::run(args).await,
         Command::Upgrade(args) => upgrade::run(args).await,
         Command::Snapshots(args) => snapshots::list(args).await,
         Command::Tag(args) => snapshots::tag(args).await,

@@ -172,7 +172,10 @@ fn show(view: &SearchView) -> anyhow::Result<()> {
     let (style, columns) = (Style::of_stdout(), output::columns());
     for (number, hit) in (1..).zip(&view.hits) {
         output::line(hits::hit(style, number, hit, columns))?;
-        let explained = format!("{}{}", hits::terms(&hit.terms), hits::tokens(&hit.tokens));
+        // The matches of tokens come with an explanation alone, and so do the parts.
+        let parts = hit.rerank.as_ref().filter(|_| !hit.tokens.is_empty());
+        let parts = parts.map(hits::second_stage).unwrap_or_default();
+        let explained = format!("{}{}{parts}", hits::terms(&hit.terms), hits::tokens(&hit.tokens));
         if !explained.is_empty() {
             output::line(style.faint(&explained))?;
         }

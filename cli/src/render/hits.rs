@@ -1,7 +1,7 @@
 //! Passages in a list.
 
 use super::{breadcrumbs, excerpt, flow, place, style::Style};
-use crate::view::{Hit, Legs, TermView, TokenView};
+use crate::view::{Hit, Legs, RerankView, TermView, TokenView};
 
 /// Characters of a passage that are shown.
 const EXCERPT: usize = 240;
@@ -85,10 +85,34 @@ pub fn tokens(tokens: &[TokenView]) -> String {
     tokens.iter().map(line).collect()
 }
 
+/// What late interaction's score of a passage is made of; nothing for other scores.
+pub fn second_stage(rerank: &RerankView) -> String {
+    let RerankView { score: Some(score), passage_score: Some(passage), beginning_score, .. } = rerank else {
+        return String::new();
+    };
+    let beginning = beginning_score.map(|beginning| format!(", its document's beginning {beginning:.3}"));
+    format!("      {score:>8.3}  second stage: the passage {passage:.3}{}\n", beginning.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::view::{LegView, TwinView};
+
+    #[test]
+    fn the_second_stage_shows_its_parts() {
+        let whole = RerankView {
+            score: Some(0.66),
+            passage_score: Some(0.7),
+            beginning_score: Some(0.6),
+            ..RerankView::default()
+        };
+        let line = "         0.660  second stage: the passage 0.700, its document's beginning 0.600\n";
+        assert_eq!(second_stage(&whole), line);
+        let alone = RerankView { beginning_score: None, ..whole };
+        assert_eq!(second_stage(&alone), "         0.660  second stage: the passage 0.700\n");
+        assert_eq!(second_stage(&RerankView { passage_score: None, ..whole }), "");
+    }
 
     #[test]
     fn headings_and_rules_of_tables_are_left_out() {

@@ -79,7 +79,7 @@ impl From<PassageTwin> for TwinView {
 }
 
 /// What the second stage said of a passage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct RerankView {
     /// Its rank by the fused score, from 1.
     pub rank_before: u32,
@@ -89,12 +89,18 @@ pub struct RerankView {
     pub score: Option<f64>,
     /// What it is placed by.
     pub blended: f64,
+    /// The passage's part of late interaction's score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passage_score: Option<f64>,
+    /// The part of the document's beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beginning_score: Option<f64>,
 }
 
 impl From<&RerankScore> for RerankView {
     fn from(score: &RerankScore) -> Self {
-        let RerankScore { rank_before, rank_after, score, blended } = *score;
-        Self { rank_before, rank_after, score, blended }
+        let RerankScore { rank_before, rank_after, score, blended, passage_score, beginning_score } = *score;
+        Self { rank_before, rank_after, score, blended, passage_score, beginning_score }
     }
 }
 

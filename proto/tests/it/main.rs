@@ -42,6 +42,7 @@ fn generate(out: &Path) {
         "trivium/model/v1/types.proto",
         "trivium/model/v1/model_service.proto",
         "trivium/retriever/v1/blend.proto",
+        "trivium/retriever/v1/rerank.proto",
         "trivium/retriever/v1/collection.proto",
         "trivium/retriever/v1/search.proto",
         "trivium/retriever/v1/retriever_service.proto",

@@ -1,6 +1,6 @@
 //! Collections and documents between the contract and the service.
 
-use super::json;
+use super::{json, rerank};
 use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published, TokenUpgrade};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
@@ -41,6 +41,7 @@ pub(super) fn collection(collection: &Collection) -> proto::Collection {
         blend: Some(blend(collection.blend())),
         token_projection: published.table.layout().tokens.as_ref().map(projection_ref),
         token_upgrade: collection.token_upgrade().map(|upgrade| token_upgrade(&upgrade)),
+        rerank: rerank::wanted_method(collection.rerank()).into(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The second stage between the contract and the service.
 
 use super::convert::{model_ref, unknown};
-use crate::search::{DEFAULT_DEPTH, Method, Report, Rescored, TokenAnswer, Wanted, Wish};
+use crate::search::{DEFAULT_DEPTH, Report, Rescored, TokenAnswer, Wish};
+use crate::second_stage::{Method, Wanted};
 use trivium_proto::retriever::v1 as proto;
 use trivium_ranking::second_stage::SecondStageWeight;
 use trivium_service_kit::{Error, Reason, validate};
@@ -14,18 +15,36 @@ const MAX_DEPTH: u32 = 200;
 /// Checks what a request asks of the second stage, and fills its defaults in.
 pub(super) fn wish(request: Option<proto::Rerank>) -> Result<Wish, Error> {
     let request = request.unwrap_or_default();
-    let method = match proto::RerankMethod::try_from(request.method) {
-        Ok(proto::RerankMethod::Unspecified) => None,
-        Ok(proto::RerankMethod::None) => Some(Wanted::Nothing),
-        Ok(proto::RerankMethod::LateInteraction) => Some(Wanted::Method(Method::LateInteraction)),
-        Ok(proto::RerankMethod::CrossEncoder) => Some(Wanted::Method(Method::CrossEncoder)),
-        Err(_) => return Err(unknown("rerank.method", request.method)),
-    };
     let depth = match request.depth {
         Some(depth) => validate::in_range("rerank.depth", depth, MIN_DEPTH..=MAX_DEPTH)? as usize,
         None => DEFAULT_DEPTH,
     };
-    Ok(Wish { method, depth, weight: request.weight.map(weight).transpose()? })
+    Ok(Wish {
+        method: wanted("rerank.method", request.method)?,
+        depth,
+        weight: request.weight.map(weight).transpose()?,
+    })
+}
+
+/// What a field says of the second stage; `None` where it is not set.
+pub(super) fn wanted(field: &str, method: i32) -> Result<Option<Wanted>, Error> {
+    match proto::RerankMethod::try_from(method) {
+        Ok(proto::RerankMethod::Unspecified) => Ok(None),
+        Ok(proto::RerankMethod::None) => Ok(Some(Wanted::None)),
+        Ok(proto::RerankMethod::LateInteraction) => Ok(Some(Wanted::LateInteraction)),
+        Ok(proto::RerankMethod::CrossEncoder) => Ok(Some(Wanted::CrossEncoder)),
+        Err(_) => Err(unknown(field, method)),
+    }
+}
+
+/// The other way round.
+pub(super) fn wanted_method(wanted: Option<Wanted>) -> proto::RerankMethod {
+    match wanted {
+        None => proto::RerankMethod::Unspecified,
+        Some(Wanted::None) => proto::RerankMethod::None,
+        Some(Wanted::LateInteraction) => proto::RerankMethod::LateInteraction,
+        Some(Wanted::CrossEncoder) => proto::RerankMethod::CrossEncoder,
+    }
 }
 
 pub(super) fn report(report: Report) -> proto::RerankReport {
@@ -51,8 +70,10 @@ pub(super) fn report(report: Report) -> proto::RerankReport {
 }
 
 pub(super) fn score(rescored: Rescored) -> proto::RerankScore {
-    let Rescored { rank_before, rank_after, score, blended, matched: _ } = rescored;
-    proto::RerankScore { rank_before, rank_after, score, blended }
+    let Rescored { rank_before, rank_after, score, blended, parts, matched: _ } = rescored;
+    let passage_score = parts.map(|parts| parts.passage);
+    let beginning_score = parts.and_then(|parts| parts.beginning);
+    proto::RerankScore { rank_before, rank_after, score, blended, passage_score, beginning_score }
 }
 
 pub(super) fn token_match(answer: TokenAnswer) -> proto::TokenMatch {

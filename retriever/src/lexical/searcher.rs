@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tantivy::Searcher;
 use tantivy::collector::TopDocs;
-use tantivy::columnar::Column;
+use tantivy::columnar::{Column, StrColumn};
 use tantivy::index::SegmentId;
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::schema::Field;
@@ -30,6 +30,8 @@ struct Snapshot {
     searcher: Searcher,
     /// The row ids of each segment, opened once rather than for every query.
     row_ids: Vec<Column<u64>>,
+    /// The documents' ids of each segment, likewise; `None` for a segment in which there are none.
+    document_ids: Vec<Option<StrColumn>>,
     fields: Fields,
     /// Of the documents, that of the collection first.
     languages: Vec<Words>,
@@ -41,10 +43,14 @@ impl LexicalSearcher {
     pub(super) fn new(searcher: Searcher, fields: Fields, options: &LexicalOptions) -> Result<Self, LexicalError> {
         let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().u64("row_id"));
         let row_ids = columns.collect::<Result<_, _>>()?;
+        let name = BuiltIn::DocumentId.name();
+        let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().str(name));
+        let document_ids = columns.collect::<Result<_, _>>()?;
         let languages = languages(&searcher, &fields, &options.language)?;
         let snapshot = Snapshot {
             searcher,
             row_ids,
+            document_ids,
             fields,
             languages,
             max_query_terms: options.max_query_terms,
@@ -150,6 +156,15 @@ impl LexicalSearcher {
     /// The row ids of each segment.
     pub(super) fn row_id_columns(&self) -> &[Column<u64>] {
         &self.snapshot.row_ids
+    }
+
+    /// The documents' ids of each segment.
+    pub(super) fn document_id_columns(&self) -> &[Option<StrColumn>] {
+        &self.snapshot.document_ids
+    }
+
+    pub(super) fn built_in_field(&self, built_in: BuiltIn) -> Field {
+        self.snapshot.fields.built_in(built_in)
     }
 
     pub(super) fn title_field(&self) -> Field {

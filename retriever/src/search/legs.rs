@@ -31,8 +31,8 @@ pub(super) struct LegSearch<'a> {
 /// What one leg found.
 pub(super) struct LegOutcome {
     pub(super) leg: Leg,
-    /// The query's token vectors, where its vector was made with them.
-    pub(super) tokens: Option<GivenTokens>,
+    /// The query's vector and its token vectors, where they were made together.
+    pub(super) encoded: Option<(Vec<f32>, GivenTokens)>,
     ranking: Ranking<u64>,
     /// Of the scores of all rows, where the fusion asks for them and the leg knows them.
     moments: Option<ScoreMoments>,
@@ -93,6 +93,7 @@ impl LegSearch<'_> {
             Some(vector) => (vector, None),
             None => self.encode(embedder, deadline).await?,
         };
+        let encoded = tokens.map(|tokens| (vector.clone(), tokens));
         let span = telemetry::leg(Leg::Semantic, &self.collection.spec().name, self.published.version());
         let measured = telemetry::Measured::begin(Leg::Semantic);
         let hits = self.nearest(vector).instrument(span.clone()).await;
@@ -102,7 +103,7 @@ impl LegSearch<'_> {
         // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
         let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
         let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });
-        Ok(LegOutcome { tokens, ..LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span) })
+        Ok(LegOutcome { encoded, ..LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span) })
     }
 
     /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
@@ -175,7 +176,7 @@ impl LegOutcome {
         span: &tracing::Span,
     ) -> Self {
         telemetry::record_rows(span, ranking.len());
-        Self { leg, tokens: None, ranking, moments, elapsed: started.elapsed() }
+        Self { leg, encoded: None, ranking, moments, elapsed: started.elapsed() }
     }
 
     pub(super) fn report(&self) -> LegReport {

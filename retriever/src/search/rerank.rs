@@ -14,6 +14,7 @@ use super::{Leg, Missing, Ranked, SearchQuery, telemetry};
 use crate::collection::{Collection, EmbedderRef, Published};
 use crate::embedder::Embedder;
 use crate::given_vector::GivenTokens;
+use crate::second_stage::{Method, Wanted};
 use crate::vector::TokenColumn;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,33 +24,15 @@ use trivium_ranking::late_interaction::TokenMatch;
 use trivium_ranking::second_stage::{Candidate, SecondStageWeight, reorder};
 use trivium_service_kit::{Deadline, Error, Reason};
 
-/// How the second stage scores candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// By the encoder's own token vectors.
-    LateInteraction,
-    /// By a model that reads query and passage together.
-    CrossEncoder,
-}
-
 /// What a search asks of the second stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Wish {
-    /// How; `None` for the collection's default.
+    /// How; `None` for what the collection says, and the default where it says nothing.
     pub method: Option<Wanted>,
     /// How many of the first candidates.
     pub depth: usize,
     /// Share of the second stage's score; `None` for the method's default.
     pub weight: Option<SecondStageWeight>,
-}
-
-/// What a search says of the method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    /// There is to be no second stage.
-    Nothing,
-    /// There is to be this one.
-    Method(Method),
 }
 
 /// What the second stage said of one candidate.
@@ -63,8 +46,19 @@ pub struct Rescored {
     pub score: Option<f64>,
     /// What it is placed by.
     pub blended: f64,
+    /// The parts of late interaction's score.
+    pub parts: Option<Parts>,
     /// The passage's best token for each token of the query, where late interaction scored it and the query asks to explain.
     pub matched: Option<Matched>,
+}
+
+/// What late interaction's score is made of (`trivium_ranking::beginning`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parts {
+    /// The mean similarity of the query's tokens to the passage's, -1 to 1.
+    pub passage: f64,
+    /// The similarity of the query to the document's first chunk, -1 to 1; `None` when nothing is known of it.
+    pub beginning: Option<f64>,
 }
 
 /// The passage's best token for each token of the query.
@@ -103,33 +97,23 @@ impl Default for Wish {
     }
 }
 
-impl Method {
-    /// Its name in traces and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LateInteraction => "late_interaction",
-            Self::CrossEncoder => "cross_encoder",
-        }
-    }
-
-    /// What it reads of the query's tokens in this state, if it reads them.
-    pub(super) fn token_column(self, published: &Published) -> Option<TokenColumn> {
-        published.table.layout().tokens.clone().filter(|_| self == Self::LateInteraction)
-    }
-}
-
 impl Wish {
     /// The method that a search of this state comes to, if any: by default late interaction, where there are token vectors
     /// and the query is encoded anyway.
     pub(super) fn method(&self, query: &SearchQuery, published: &Published) -> Option<Method> {
         match self.method {
-            Some(Wanted::Nothing) => None,
-            Some(Wanted::Method(method)) => Some(method),
+            Some(wanted) => wanted.method(),
             None => {
                 let ready = published.table.layout().tokens.is_some() && query.legs.has(Leg::Semantic);
                 ready.then_some(Method::LateInteraction)
             }
         }
+    }
+
+    /// The same with what the collection says where this says nothing. What a collection says is as good as what a request
+    /// says: it is done, or the answer tells why it is not.
+    pub(super) fn or(self, own: Option<Wanted>) -> Self {
+        Self { method: self.method.or(own), ..self }
     }
 
     fn weight(&self, method: Method) -> SecondStageWeight {
@@ -147,12 +131,17 @@ pub(super) struct SecondStage<'a> {
     pub(super) published: &'a Arc<Published>,
     pub(super) embedder: &'a dyn Embedder,
     pub(super) query: &'a SearchQuery,
-    /// The query's token vectors, where they are there already.
-    pub(super) tokens: Option<GivenTokens>,
+    /// The query's vector, where it is there already, and the token vectors that came with it.
+    pub(super) encoded: Option<(Vec<f32>, Option<GivenTokens>)>,
     /// Why the semantic leg is missing: where the encoder gave no vector, it is not asked for token vectors either.
     pub(super) encoder_away: Option<&'a Missing>,
     /// The second stage's own share of the time.
     pub(super) deadline: Deadline,
+}
+
+/// What a method reads of the query's tokens in a state, if it reads them.
+pub(super) fn token_column(method: Method, published: &Published) -> Option<TokenColumn> {
+    published.table.layout().tokens.clone().filter(|_| method == Method::LateInteraction)
 }
 
 /// A score for each candidate that has one, and what made them.
@@ -165,6 +154,7 @@ struct Scores {
 #[derive(Debug, Clone, PartialEq)]
 struct Score {
     score: f64,
+    parts: Option<Parts>,
     matched: Option<Matched>,
 }
 
@@ -204,7 +194,7 @@ impl SecondStage<'_> {
             return Err(Error::new(Reason::FieldInvalid, "no candidate has a word to read"));
         }
         let found = self.embedder.cross_encode(&self.query.text, texts, self.deadline).await?;
-        let scores = found.scores.into_iter().map(|score| Score { score, matched: None });
+        let scores = found.scores.into_iter().map(|score| Score { score, parts: None, matched: None });
         Ok(Scores { model: found.model, scores: row_ids.into_iter().zip(scores).collect() })
     }
 }
@@ -221,8 +211,9 @@ fn place(ranked: &mut Ranked, candidates: usize, mut scores: HashMap<u64, Score>
         let rank_before = u32::try_from(place.index).unwrap_or(u32::MAX).saturating_add(1);
         let found = scores.remove(&row.key);
         let score = found.as_ref().map(|found| found.score);
+        let parts = found.as_ref().and_then(|found| found.parts);
         let matched = found.and_then(|found| found.matched);
-        let rescored = Rescored { rank_before, rank_after, score, blended: place.score, matched };
+        let rescored = Rescored { rank_before, rank_after, score, blended: place.score, parts, matched };
         ranked.rescored.insert(row.key, rescored);
     }
     ranked.rows.splice(..rows.len(), rows);
@@ -242,7 +233,7 @@ mod tests {
         let row = |key: u64| Fused { key, score: 10.0 - key as f64, parts: Vec::new() };
         let mut ranked = Ranked { legs: Vec::new(), rows: (0..5).map(row).collect(), rescored: HashMap::new() };
         let scores = [(0, 0.1), (1, 0.2), (2, 0.9), (4, 5.0)];
-        let scores = scores.map(|(row, score)| (row, Score { score, matched: None })).into();
+        let scores = scores.map(|(row, score)| (row, Score { score, parts: None, matched: None })).into();
         place(&mut ranked, 3, scores, SecondStageWeight::new(1.0).unwrap());
         assert_eq!(ranked.rows.iter().map(|row| row.key).collect::<Vec<_>>(), [2, 1, 0, 3, 4]);
         let moved = &ranked.rescored[&2];

@@ -3,8 +3,9 @@
 
 use std::time::Instant;
 
-use super::{Found, Leg, Method, SearchQuery};
+use super::{Found, Leg, SearchQuery};
 use crate::collection::EmbedderRef;
+use crate::second_stage::Method;
 use tracing::{Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use trivium_ranking::fusion::Fusion;

@@ -137,6 +137,21 @@ impl VectorTable {
         .boxed()
     }
 
+    /// The vectors of the rows with these ids, which must be live in this version.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn take_vectors<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, HashMap<u64, Vec<f32>>> {
+        async move {
+            let batch = self.take(row_ids, std::iter::once(schema::VECTOR.to_owned())).await?;
+            let ids = decode::big_number(&batch, ROW_ID)?;
+            let vectors = decode::vectors(&batch, self.layout.dimension)?;
+            let vectors = vectors.chunks_exact(self.layout.dimension.max(1)).map(<[f32]>::to_vec);
+            Ok(ids.values().iter().copied().zip(vectors).collect())
+        }
+        .boxed()
+    }
+
     pub(super) async fn take(
         &self,
         row_ids: &[u64],

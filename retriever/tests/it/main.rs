@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test, as the test itself would")]
 
 mod bad_input;
+mod beginnings;
 mod blend;
 mod collections;
 mod documents;
@@ -13,6 +14,7 @@ mod hashing_embedder;
 mod healing;
 mod indexing;
 mod maintenance;
+mod own_rerank;
 mod own_vectors;
 mod partial;
 mod purging;

@@ -18,9 +18,9 @@ use trivium_proto::retriever::v1::{
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
     ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
-    SearchResponse, SetBlendRequest, SetBlendResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse,
-    UpgradeCollectionRequest, UpgradeCollectionResponse, UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State,
-    retriever_service_server::RetrieverService,
+    SearchResponse, SetBlendRequest, SetBlendResponse, SetRerankRequest, SetRerankResponse, Snapshot,
+    TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest, UpgradeCollectionResponse,
+    UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State, retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -288,6 +288,10 @@ impl RetrieverService for Served {
     }
 
     async fn set_blend(&self, _: Request<SetBlendRequest>) -> Result<Response<SetBlendResponse>, Status> {
+        unused()
+    }
+
+    async fn set_rerank(&self, _: Request<SetRerankRequest>) -> Result<Response<SetRerankResponse>, Status> {
         unused()
     }
 

@@ -236,6 +236,11 @@ impl Caller {
                 let request = retriever::UpgradeCollectionRequest { name: collection() };
                 self.retriever.upgrade_collection(request).await.map(|_| String::new())
             }
+            "SetRerank" => {
+                let method = retriever::RerankMethod::None.into();
+                let request = retriever::SetRerankRequest { name: collection(), method };
+                self.retriever.set_rerank(request).await.map(|_| String::new())
+            }
             "SetBlend" => {
                 let request =
                     retriever::SetBlendRequest { name: collection(), semantic_weight: Some(0.5), ..Default::default() };

@@ -232,3 +232,26 @@ fn an_index_of_another_layout_is_damage() {
     Index::create_in_dir(dir.path(), schema.build()).expect("an index can be made");
     assert!(matches!(open(dir.path()), Err(LexicalError::Damaged { .. })));
 }
+
+#[test]
+fn the_first_chunk_of_a_document_is_found_in_every_state() {
+    let of = |document_id: &str, row_id: u64| {
+        let properties = Properties { document_id: document_id.to_owned(), ..Properties::default() };
+        LexicalDocument { properties, ..document(row_id) }
+    };
+    let dir = tempfile::tempdir().expect("a folder can be made");
+    let mut index = open(dir.path()).expect("an empty folder is fine");
+    // The chunks of one commit come in any order, and those of one document need not lie together.
+    let first = [of("a", 3), of("b", 2), of("a", 1), of("b", 4), of("c", 5)];
+    index.apply(&[], first, &payload(7)).expect("documents can be added");
+    let before = index.searcher();
+    assert_eq!(before.beginnings(&[3, 1, 4, 2, 5]).expect("the index is sound"), [1, 1, 2, 2, 5]);
+    // The document "a" is replaced, "c" is deleted, and "d" is new.
+    index.apply(&[1, 3, 5], [of("a", 7), of("a", 6), of("d", 8)], &payload(8)).expect("documents can be replaced");
+    let after = index.searcher();
+    assert_eq!(after.beginnings(&[7, 4, 8]).expect("the index is sound"), [6, 2, 8]);
+    // Rows that are not there, or no more, are their own.
+    assert_eq!(after.beginnings(&[3, 5, 99]).expect("the index is sound"), [3, 5, 99]);
+    assert_eq!(before.beginnings(&[3, 5]).expect("an earlier state stays"), [1, 5]);
+    assert!(after.beginnings(&[]).expect("the index is sound").is_empty());
+}

@@ -1,4 +1,4 @@
-//! The query's token vectors: those that came along, or ones made now.
+//! The query's vector and token vectors: those that came along, or ones made now.
 
 use super::SecondStage;
 use crate::collection::CollectionSpec;
@@ -49,23 +49,31 @@ pub(in super::super) async fn encode_both(
 }
 
 impl SecondStage<'_> {
-    /// The query's token vectors by the projection that made the collection's.
-    pub(super) async fn query_tokens(&self, column: &TokenColumn) -> Result<Vec<i8>, Error> {
-        if let Some(tokens) = self.tokens.as_ref().filter(|tokens| tokens.column == *column) {
-            return worded(tokens.values.clone());
+    /// The query's vector, and its token vectors by the projection that made the collection's.
+    pub(super) async fn encoded_query(&self, column: &TokenColumn) -> Result<(Vec<f32>, Vec<i8>), Error> {
+        if let Some((vector, Some(tokens))) = &self.encoded
+            && tokens.column == *column
+        {
+            return Ok((vector.clone(), worded(tokens.values.clone())?));
         }
         if let Some(missing) = self.encoder_away {
             return Err(Error::new(missing.reason, format!("the query has no vector: {}", missing.detail)));
         }
         // Whoever brings a vector along wants nothing encoded, unless they ask for this very stage.
-        if self.tokens.is_none() && !self.query.vectors.is_empty() && self.query.rerank.method.is_none() {
+        let brought = matches!(&self.encoded, Some((_, None))) && !self.query.vectors.is_empty();
+        if brought && self.query.rerank.method.is_none() {
             let message = "the query's vector came without token vectors";
             return Err(Error::new(Reason::FieldMissing, message).with_field("vectors"));
         }
         let texts = vec![self.query.text.clone()];
         let embedder = &self.collection.spec().embedder;
         let made = self.embedder.embed_tokens(embedder, column, texts, Lane::Query, self.deadline).await?;
-        worded(made.into_iter().next().map(|embedding| embedding.token_vectors).unwrap_or_default())
+        let Some(made) = made.into_iter().next() else { return Ok((Vec::new(), worded(Vec::new())?)) };
+        let vector = match &self.encoded {
+            Some((vector, _)) => vector.clone(),
+            None => made.vector,
+        };
+        Ok((vector, worded(made.token_vectors)?))
     }
 }
 
