@@ -15,9 +15,10 @@ use trivium_proto::{
     retriever::v1::{
         Blend, CheckCollectionRequest, CheckCollectionResponse, Collection, CreateCollectionRequest,
         DeleteCollectionRequest, DeleteTagRequest, GetCollectionRequest, GetDocumentsRequest, ListCollectionsRequest,
-        ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, RerankMethod, RetainedSnapshot,
-        SearchRequest, SearchResponse, SetBlendRequest, SetRerankRequest, TagSnapshotRequest, UpgradeCollectionRequest,
-        UpsertDocumentsRequest, UpsertDocumentsResponse, retriever_service_client::RetrieverServiceClient,
+        ListSnapshotsRequest, PurgeDocumentsRequest, PurgeDocumentsResponse, ReembedCollectionRequest, RerankMethod,
+        RetainedSnapshot, SearchRequest, SearchResponse, SetBlendRequest, SetRerankRequest, TagSnapshotRequest,
+        UpgradeCollectionRequest, UpsertDocumentsRequest, UpsertDocumentsResponse,
+        retriever_service_client::RetrieverServiceClient,
     },
     router::v1::{
         AuditRecord, CheckLabelsRequest, CheckLabelsResponse, ExportAuditRequest, GetAuditRecordRequest,
@@ -298,6 +299,13 @@ impl Retriever {
     pub async fn upgrade(&self, name: &str) -> Result<Collection, Error> {
         let message = UpgradeCollectionRequest { name: name.to_owned() };
         let begun = answer(self.0.clone().upgrade_collection(request(message)).await)?;
+        begun.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no collection"))
+    }
+
+    /// Begins to give a collection the vectors of another encoder, `None` meaning the one that serves.
+    pub async fn reembed(&self, name: &str, embedder: Option<ModelRef>) -> Result<Collection, Error> {
+        let message = ReembedCollectionRequest { name: name.to_owned(), embedder };
+        let begun = answer(self.0.clone().reembed_collection(request(message)).await)?;
         begun.collection.ok_or_else(|| Error::new(Reason::Internal, "the retriever's answer holds no collection"))
     }
 

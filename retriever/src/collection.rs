@@ -15,6 +15,7 @@ mod purge;
 mod rerank;
 mod snapshots;
 mod spec;
+mod succession;
 mod upgrade;
 mod waiting;
 mod writer;
@@ -28,9 +29,9 @@ use publish::Shared;
 use snapshots::{Snapshots, Tidier};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use writer::WriterHandle;
 
 pub use blend::{Blend, BlendError, BlendOrigin};
@@ -42,6 +43,7 @@ pub use publish::{Located, Published};
 pub use purge::Purged;
 pub use snapshots::{AsOf, Retained, RetentionPolicy, SnapshotError, SnapshotInfo, SnapshotOptions, StateError};
 pub use spec::{CollectionSpec, EmbedderRef, NameError, check_name};
+pub use succession::{Difference, Succession};
 pub use upgrade::TokenUpgrade;
 pub use writer::{WriteError, Written};
 
@@ -160,6 +162,13 @@ pub struct Collection {
     changing_settings: Mutex<()>,
     /// Set while its rows are being given token vectors.
     token_upgrade: ArcSwapOption<TokenUpgrade>,
+    /// The collection that grows to take this one's place, and how far it has come.
+    next: Mutex<Option<Arc<Collection>>>,
+    succession: ArcSwapOption<Succession>,
+    /// The collection that has taken this one's place.
+    successor: OnceLock<Arc<Collection>>,
+    /// Held for reading by each write, and for writing while a successor takes the collection's place.
+    writes: RwLock<()>,
     shared: Arc<Shared>,
     snapshots: Arc<Snapshots>,
     tidier: Tidier,
@@ -177,6 +186,7 @@ impl Collection {
         let rerank = ArcSwap::from_pointee(rerank::read(folder)?);
         let options = &options.in_language(&spec.language);
         let table = VectorTable::open(&folder.join(&spec.table), spec.layout(), &options.caches).await?;
+        let table = table.counting_on(spec.versions_before);
         let keys = table.scan_keys().await?;
         let directory = Directory::from_keys(&keys);
         let lexical_folder = folder.join(files::LEXICAL);
@@ -194,8 +204,22 @@ impl Collection {
         let derived = writer::Derived { lexical_folder, index, snapshots: snapshots.clone() };
         let writer = writer::start(spec.name.clone(), options, shared.clone(), table, derived);
         let token_upgrade = ArcSwapOption::from_pointee(upgrade::is_under_way(folder).then(TokenUpgrade::default));
-        let (folder, changing_settings) = (folder.to_owned(), Mutex::default());
-        Ok(Self { folder, spec, blend, rerank, changing_settings, token_upgrade, shared, snapshots, tidier, writer })
+        Ok(Self {
+            folder: folder.to_owned(),
+            spec,
+            blend,
+            rerank,
+            changing_settings: Mutex::default(),
+            token_upgrade,
+            next: Mutex::default(),
+            succession: ArcSwapOption::empty(),
+            successor: OnceLock::new(),
+            writes: RwLock::default(),
+            shared,
+            snapshots,
+            tidier,
+            writer,
+        })
     }
 
     /// What the collection was made as.
@@ -263,13 +287,19 @@ impl Collection {
         self.snapshots.pair(state, &self.published()).await
     }
 
-    /// Erases documents physically, from every state, and drops all earlier states for it. The purge is finished even when
-    /// nobody waits for it any more.
+    /// Erases documents physically, from every state and from the successor that may be growing, and drops all earlier
+    /// states for it. What the writer has begun it finishes, even when nobody waits for it any more; the successor's part
+    /// needs the caller to wait.
     ///
     /// # Errors
     /// As [`Collection::write`]; the same purge may then be tried again.
     pub async fn purge(&self, document_ids: Vec<String>) -> Result<Purged, WriteError> {
-        self.writer.purge(document_ids).await
+        let _begun = self.writes.read().await;
+        let purged = self.writer.purge(document_ids.clone()).await.map_err(|error| self.closed_for(error))?;
+        if let Some(next) = self.next().await.as_ref() {
+            next.writer.purge(document_ids).await?;
+        }
+        Ok(purged)
     }
 
     /// All kept states, the newest first.
@@ -314,10 +344,19 @@ impl Collection {
     /// Hands changes to the writer and waits until they are published.
     ///
     /// # Errors
-    /// [`WriteError::Closed`] when the collection was deleted or the process ends, [`WriteError::Failed`] when nothing
-    /// could be written; the same changes may then be tried again.
+    /// [`WriteError::Closed`] when the collection was deleted or the process ends, [`WriteError::Succeeded`] when another
+    /// has taken its place, [`WriteError::Failed`] when nothing could be written; the same changes may then be tried again.
     pub async fn write(&self, changes: Vec<Change>) -> Result<Written, WriteError> {
-        self.writer.write(changes).await
+        let _begun = self.writes.read().await;
+        self.writer.write(changes).await.map_err(|error| self.closed_for(error))
+    }
+
+    /// Says of a collection that takes no more writes which one does.
+    fn closed_for(&self, error: WriteError) -> WriteError {
+        match (error, self.successor()) {
+            (WriteError::Closed, Some(successor)) => WriteError::Succeeded(successor.clone()),
+            (error, _) => error,
+        }
     }
 
     /// How many writes wait for their publication, and how long the oldest has waited.
@@ -333,6 +372,15 @@ impl Collection {
     /// Finishes the writes that wait, and takes no more.
     pub async fn close(&self) {
         self.shared.close();
+        self.end().await;
+        if let Some(next) = self.next().await.take() {
+            next.shared.close();
+            next.end().await;
+        }
+    }
+
+    /// Finishes what goes on. Whoever waits for a version goes on waiting.
+    async fn end(&self) {
         self.writer.close().await;
         self.tidier.stop().await;
     }

@@ -20,9 +20,10 @@ use trivium_proto::retriever::v1::{
     DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, ListCollectionsRequest, ListCollectionsResponse, ListSnapshotsRequest, ListSnapshotsResponse,
-    PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest, SearchResponse, SetBlendRequest, SetBlendResponse,
-    SetRerankRequest, SetRerankResponse, TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest,
-    UpgradeCollectionResponse, UpsertDocumentsRequest, UpsertDocumentsResponse,
+    PurgeDocumentsRequest, PurgeDocumentsResponse, ReembedCollectionRequest, ReembedCollectionResponse, SearchRequest,
+    SearchResponse, SetBlendRequest, SetBlendResponse, SetRerankRequest, SetRerankResponse, TagSnapshotRequest,
+    TagSnapshotResponse, UpgradeCollectionRequest, UpgradeCollectionResponse, UpsertDocumentsRequest,
+    UpsertDocumentsResponse,
 };
 use trivium_service_kit::{Caller, Deadline, Error, validate};
 
@@ -230,6 +231,19 @@ impl RetrieverService for Grpc {
         let work = retriever.upgrade_collection(&request.get_ref().name, deadline);
         let collection = deadline.limit("beginning the upgrade", work).await??;
         Ok(Response::new(UpgradeCollectionResponse { collection: Some(convert::collection(&collection)) }))
+    }
+
+    async fn reembed_collection(
+        &self,
+        request: Request<ReembedCollectionRequest>,
+    ) -> Result<Response<ReembedCollectionResponse>, Status> {
+        let retriever = self.retrievers.of(&request)?;
+        let deadline = Deadline::of(&request);
+        let ReembedCollectionRequest { name, embedder } = request.into_inner();
+        let embedder = embedder.map(convert::wanted_embedder).transpose()?;
+        let work = retriever.reembed_collection(&name, embedder.as_ref(), deadline);
+        let collection = deadline.limit("beginning the re-embedding", work).await??;
+        Ok(Response::new(ReembedCollectionResponse { collection: Some(convert::collection(&collection)) }))
     }
 }
 

@@ -77,16 +77,38 @@ impl Ingest {
     pub async fn write(&self, batch: PreparedBatch, deadline: Deadline) -> Result<BatchOutcome, Error> {
         let PreparedBatch { documents, mut changes } = batch;
         loop {
-            match self.collection.write(changes).await.map_err(|error| write_error(&self.collection, &error))? {
-                Written::Published { published, tally } => return Ok(BatchOutcome { published, tally }),
+            match self.collection.write(changes).await {
+                Ok(Written::Published { published, tally }) => return Ok(BatchOutcome { published, tally }),
                 // Another client changed documents between the preparation and the write. Each round turns at least
                 // one that was to be kept into one that is written, so the rounds come to an end.
-                Written::Stale { changes: all, document_ids } => {
+                Ok(Written::Stale { changes: all, document_ids }) => {
                     changes = without(all, &document_ids);
                     changes.extend(self.put(&documents, document_ids.into_iter().collect(), deadline).await?);
                 }
+                Err(WriteError::Succeeded(successor)) => {
+                    return Box::pin(self.write_to(successor, &documents, deadline)).await;
+                }
+                Err(error) => return Err(write_error(&self.collection, &error)),
             }
         }
+    }
+
+    /// Writes to the collection that has taken this one's place meanwhile, which has another encoder.
+    async fn write_to(
+        &self,
+        successor: Arc<Collection>,
+        documents: &HashMap<String, Document>,
+        deadline: Deadline,
+    ) -> Result<BatchOutcome, Error> {
+        if let Some(own) = documents.values().find_map(|document| document.vector.as_ref()) {
+            let embedder = &successor.spec().embedder;
+            let message = format!("the collection is embedded by {}/{} now", embedder.name, embedder.version);
+            return Err(Error::new(Reason::EmbedderMismatch, message).with_field(own.field.clone()));
+        }
+        let encoder = self.embedder.encoder(Some(&successor.spec().embedder), deadline).await?;
+        let ingest = Self { collection: successor, encoder, ..self.clone() };
+        let batch = ingest.prepare(documents.values().cloned().collect(), deadline).await?;
+        ingest.write(batch, deadline).await
     }
 
     async fn put(
@@ -170,6 +192,10 @@ pub fn write_error(collection: &Collection, error: &WriteError) -> Error {
         WriteError::Closed => Error::new(
             Reason::CollectionNotFound,
             format!("the collection {name:?} was deleted, or its service is stopping"),
+        ),
+        WriteError::Succeeded(_) => Error::new(
+            Reason::Overloaded,
+            format!("the collection {name:?} was given the vectors of another encoder meanwhile"),
         ),
         WriteError::Failed(cause) => {
             tracing::error!(collection = name, error = cause.as_ref() as &dyn std::error::Error, "write failed");

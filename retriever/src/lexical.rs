@@ -16,6 +16,7 @@ mod properties;
 mod query;
 mod schema;
 mod searcher;
+mod statistics;
 
 use std::io;
 use std::path::PathBuf;

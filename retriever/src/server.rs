@@ -77,7 +77,7 @@ pub async fn start_with(
     let server = Server::bind(Service::Retriever, &options.server).await?;
     let catalog = Catalog::open(&options.data_dir, options.collections()).await?;
     let retriever = Arc::new(Retriever::new(catalog, embedder, options.limits()));
-    retriever.resume_upgrades();
+    retriever.resume();
     gauges::observe(&retriever);
     let (routes, name) = grpc::routes(retriever.clone(), options.server.max_message_bytes);
     let server = server.serve(routes, &[name], shutdown).await;

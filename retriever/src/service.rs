@@ -1,14 +1,16 @@
 //! What the retriever does, apart from how it is called.
 
+mod background;
 mod blend;
+mod reembed;
 mod rerank;
 mod snapshots;
 mod upgrade;
 
 use crate::chunk::ChunkOptions;
 use crate::collection::{
-    Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Purged, Written,
-    check_name,
+    Catalog, Change, CheckReport, Collection, CollectionError, CollectionSpec, EmbedderRef, Published, Purged,
+    WriteError, Written, check_name,
 };
 use crate::document::check_id;
 use crate::embedder::{Embedder, Encoder};
@@ -46,7 +48,8 @@ pub struct Retriever {
     tenant: Tenant,
     embedder: Arc<dyn Embedder>,
     limits: Limits,
-    upgrades: Arc<upgrade::Upgrades>,
+    upgrades: Arc<background::Tasks>,
+    reembeddings: Arc<background::Tasks>,
 }
 
 /// What a request to make a collection asks for.
@@ -76,7 +79,14 @@ pub struct Documents {
 impl Retriever {
     /// Serves the collections of a catalog that belong to no named tenant.
     pub fn new(catalog: Catalog, embedder: Arc<dyn Embedder>, limits: Limits) -> Self {
-        Self { catalog: Arc::new(catalog), tenant: Tenant::default(), embedder, limits, upgrades: Arc::default() }
+        Self {
+            catalog: Arc::new(catalog),
+            tenant: Tenant::default(),
+            embedder,
+            limits,
+            upgrades: Arc::default(),
+            reembeddings: Arc::default(),
+        }
     }
 
     /// Serves those of a tenant. Whatever it is asked, it knows no others.
@@ -106,11 +116,7 @@ impl Retriever {
             };
         }
         let encoder = self.embedder.encoder(wanted.embedder.as_ref(), deadline).await?;
-        if !(1..=MAX_DIMENSION).contains(&encoder.dimension) {
-            let message =
-                format!("the embedder has a dimension of {}; it must be 1 to {MAX_DIMENSION}", encoder.dimension);
-            return Err(Error::new(Reason::Internal, message));
-        }
+        check_dimension(&encoder)?;
         let tokens = self.embedder.token_column(&encoder.model, deadline).await?;
         let spec = CollectionSpec::new(&wanted.name, encoder.model, encoder.dimension, wanted.metadata_fields);
         let spec = spec.with_tokens(tokens).of_tenant(self.tenant.name());
@@ -137,6 +143,11 @@ impl Retriever {
     /// As [`Retriever::collection`], and `STORAGE_FAILED`.
     pub async fn delete_collection(&self, name: &str) -> Result<(), Error> {
         checked_name("name", name)?;
+        if let Ok(collection) = self.catalog.get_of(self.tenant.name(), name) {
+            let folder = collection.spec().folder();
+            self.upgrades.stop(&folder);
+            self.reembeddings.stop(&folder);
+        }
         self.catalog.delete_of(self.tenant.name(), name).await.map_err(|error| collection_error(&error))
     }
 
@@ -160,12 +171,18 @@ impl Retriever {
         name: &str,
         document_ids: Vec<String>,
     ) -> Result<(Arc<Published>, u32), Error> {
-        let collection = self.collection("collection", name)?;
+        let mut collection = self.collection("collection", name)?;
         check_ids(&document_ids)?;
-        let changes = document_ids.into_iter().map(|document_id| Change::Delete { document_id }).collect();
-        match collection.write(changes).await.map_err(|error| write_error(&collection, &error))? {
-            Written::Published { published, tally } => Ok((published, tally.deleted)),
-            Written::Stale { .. } => Err(Error::new(Reason::Internal, "a deletion came back as out of date")),
+        let changes: Vec<Change> = document_ids.into_iter().map(|document_id| Change::Delete { document_id }).collect();
+        loop {
+            match collection.write(changes.clone()).await {
+                Ok(Written::Published { published, tally }) => return Ok((published, tally.deleted)),
+                Ok(Written::Stale { .. }) => {
+                    return Err(Error::new(Reason::Internal, "a deletion came back as out of date"));
+                }
+                Err(WriteError::Succeeded(successor)) => collection = successor,
+                Err(error) => return Err(write_error(&collection, &error)),
+            }
         }
     }
 
@@ -174,9 +191,18 @@ impl Retriever {
     /// # Errors
     /// As [`Retriever::delete_documents`].
     pub async fn purge_documents(&self, name: &str, document_ids: Vec<String>) -> Result<Purged, Error> {
-        let collection = self.collection("collection", name)?;
+        let mut collection = self.collection("collection", name)?;
         check_ids(&document_ids)?;
-        collection.purge(document_ids).await.map_err(|error| write_error(&collection, &error))
+        // A task of its own, which is finished even when the caller leaves.
+        let purge = tokio::spawn(async move {
+            loop {
+                match collection.purge(document_ids.clone()).await {
+                    Err(WriteError::Succeeded(successor)) => collection = successor,
+                    outcome => return outcome.map_err(|error| write_error(&collection, &error)),
+                }
+            }
+        });
+        purge.await.map_err(|error| Error::new(Reason::Internal, format!("the purge was cut short: {error}")))?
     }
 
     /// Gives documents back as they were handed in.
@@ -215,9 +241,16 @@ impl Retriever {
         search::search(collection, self.embedder.as_ref(), query, self.limits.depth, deadline).await
     }
 
+    /// Goes on with what the retriever does on collections by itself, and what the end of a process cut short.
+    pub fn resume(&self) {
+        self.resume_upgrades();
+        self.resume_reembeddings();
+    }
+
     /// Finishes the writes that wait, of all tenants, and takes no more.
     pub async fn close(&self) {
-        self.upgrades.stop();
+        self.upgrades.stop_all();
+        self.reembeddings.stop_all();
         self.catalog.close().await;
     }
 }
@@ -257,6 +290,15 @@ fn invalid(field: &str, problem: &str) -> Error {
 
 fn check_ids(document_ids: &[String]) -> Result<(), Error> {
     document_ids.iter().enumerate().try_for_each(|(place, id)| check_id(&format!("document_ids[{place}]"), id))
+}
+
+/// Refuses encoders whose vectors no table takes.
+fn check_dimension(encoder: &Encoder) -> Result<(), Error> {
+    if (1..=MAX_DIMENSION).contains(&encoder.dimension) {
+        return Ok(());
+    }
+    let message = format!("the embedder has a dimension of {}; it must be 1 to {MAX_DIMENSION}", encoder.dimension);
+    Err(Error::new(Reason::Internal, message))
 }
 
 /// An encoder that changed its dimension under the same version would spoil the collection.

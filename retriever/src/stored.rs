@@ -1,6 +1,8 @@
 //! Documents, put together again from their chunks.
 
 use crate::collection::{Collection, Located};
+use crate::document::Document;
+use crate::extract::ContentType;
 use crate::metadata;
 use crate::search::read_error;
 use crate::vector::{StoredChunk, VectorError};
@@ -21,6 +23,26 @@ impl StoredDocument {
     /// The document's extracted text.
     pub fn text(&self) -> String {
         self.chunks.iter().map(|chunk| chunk.text.as_str()).collect()
+    }
+
+    /// The document, ready to be taken into another collection of the same metadata fields. Its hash stays, and the vector
+    /// that may have come with it is left behind.
+    pub fn into_document(self) -> Option<Document> {
+        let text = self.text();
+        let row = self.chunks.into_iter().next()?.document;
+        Some(Document {
+            id: row.document_id,
+            title: row.title,
+            text,
+            uri: row.uri,
+            // Whatever was stored was one of the types once; plain text tiles in any case.
+            content_type: row.content_type.parse().unwrap_or(ContentType::Plain),
+            language: row.language,
+            declared: row.declared,
+            metadata_json: row.metadata_json,
+            hash: row.document_hash,
+            vector: None,
+        })
     }
 }
 

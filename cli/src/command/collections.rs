@@ -3,6 +3,7 @@
 mod calibrate;
 mod check;
 mod purge;
+mod reembed;
 mod rerank;
 mod snapshots;
 mod upgrade;
@@ -50,6 +51,8 @@ pub enum Command {
     Rerank(rerank::Args),
     /// Add token vectors, which the second stage reads, to the documents of a collection from before
     Upgrade(upgrade::Args),
+    /// Give a collection the vectors of another encoder, while it goes on serving
+    Reembed(reembed::Args),
     /// List the states of a collection that searches can still answer from
     Snapshots(snapshots::List),
     /// Name a state, which keeps it until the tag is deleted
@@ -79,6 +82,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Calibrate(args) => calibrate::run(args).await,
         Command::Rerank(args) => rerank::run(args).await,
         Command::Upgrade(args) => upgrade::run(args).await,
+        Command::Reembed(args) => reembed::run(args).await,
         Command::Snapshots(args) => snapshots::list(args).await,
         Command::Tag(args) => snapshots::tag(args).await,
         Command::Purge(args) => purge::run(args).await,

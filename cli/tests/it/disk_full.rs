@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Running, trivium};
+use crate::process::{Running, run, trivium};
 use tokio_stream::StreamExt;
 use tonic::Status;
 use trivium_proto::retriever::v1::retriever_service_client::RetrieverServiceClient;
@@ -15,6 +15,9 @@ const COLLECTION: &str = "docs";
 const FILE_BLOCKS: u32 = 128;
 /// Documents of a batch whose vectors alone are larger.
 const TOO_MANY: usize = 128;
+/// Size of the small disk, and of what fills it until room is made.
+const DISK_BYTES: usize = 12 << 20;
+const FILLER_BYTES: usize = 8 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_finds_no_room_changes_nothing() {
@@ -44,6 +47,79 @@ async fn a_write_that_finds_no_room_changes_nothing() {
     assert_eq!(found(&mut client, "large").await, TOO_MANY);
 }
 
+/// The disk is a small one in memory, which only the process and this test see. Any file may be the one that finds no room: the
+/// table's, the lexical index's, or that of a kept state.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_loses_nothing_that_was_acknowledged() {
+    if run(on_small_disk(Path::new("/mnt"), &Command::new("true"))).code != Some(0) {
+        eprintln!("this system lets nobody mount, so there is no small disk to fill");
+        return;
+    }
+    let host = Running::start(trivium(&["serve", "model-host", "--addr", "127.0.0.1:0"]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let running = Running::start(on_small_disk(folder.path(), &retriever(&host, &folder.path().join("data"))));
+    let disk = Path::new("/proc")
+        .join(running.pid().to_string())
+        .join("root")
+        .join(folder.path().strip_prefix("/").expect("an absolute path"));
+    fs_err::write(disk.join("filler"), vec![1; FILLER_BYTES]).expect("there is room for the filler");
+    let mut client = connect(&running);
+    let request = CreateCollectionRequest { name: COLLECTION.into(), ..Default::default() };
+    client.create_collection(request).await.expect("made");
+
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for number in 0..400 {
+        let word = format!("batch{number}");
+        match upsert(&mut client, &word, 16).await {
+            Ok(answer) => {
+                assert_eq!(answer.upserted, 16);
+                acknowledged.push(word);
+            }
+            Err(status) => {
+                assert_eq!(Error::from(status).reason(), Reason::StorageFailed);
+                refused += 1;
+                if refused == 3 {
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(refused, 3, "the disk was never full");
+    holds(&mut client, &acknowledged).await;
+
+    fs_err::remove_file(disk.join("filler")).expect("there is room again");
+    assert_eq!(upsert(&mut client, "after", 16).await.expect("there is room").upserted, 16);
+    acknowledged.push("after".to_owned());
+    holds(&mut client, &acknowledged).await;
+
+    // What is on the disk now is what a process that was killed would find.
+    let copied = tempfile::tempdir().expect("a folder");
+    let copy = Command::new("cp").arg("-a").arg(disk.join("data")).arg(copied.path()).status().expect("cp runs");
+    assert!(copy.success());
+    drop(client);
+    running.kill();
+    let running = Running::start(retriever(&host, &copied.path().join("data")));
+    holds(&mut connect(&running), &acknowledged).await;
+}
+
+/// All batches of these words are there, 16 documents each, and nothing else; both legs agree on every row.
+async fn holds(client: &mut RetrieverServiceClient<GrpcChannel>, words: &[String]) {
+    assert_eq!(documents(client).await, 16 * words.len() as u64);
+    for word in words {
+        assert_eq!(found(client, word).await, 16, "{word}");
+    }
+    let check = client.check_collection(CheckCollectionRequest { name: COLLECTION.into() }).await.expect("checked");
+    assert_eq!(check.into_inner().problems, [""; 0]);
+}
+
+/// The same command in a mount namespace of its own, where `folder` is a small disk in memory.
+fn on_small_disk(folder: &Path, command: &Command) -> Command {
+    let mut through = Command::new("unshare");
+    through.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    through.arg(format!("mount -t tmpfs -o size={DISK_BYTES} small \"$0\" && exec \"$@\"")).arg(folder);
+    passing(through, command)
+}
+
 fn retriever(host: &Running, data: &Path) -> Command {
     let mut command = trivium(&["serve", "retriever", "--addr", "127.0.0.1:0", "--data"]);
     command.arg(data);
@@ -56,14 +132,19 @@ fn retriever(host: &Running, data: &Path) -> Command {
 fn limited(command: &Command) -> Command {
     let mut limited = Command::new("sh");
     limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {FILE_BLOCKS}; exec \"$0\" \"$@\""));
-    limited.arg(command.get_program()).args(command.get_args());
+    passing(limited, command)
+}
+
+/// A command that is handed another one, with its arguments and variables.
+fn passing(mut through: Command, command: &Command) -> Command {
+    through.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
+            Some(value) => through.env(name, value),
+            None => through.env_remove(name),
         };
     }
-    limited
+    through
 }
 
 fn connect(running: &Running) -> RetrieverServiceClient<GrpcChannel> {

@@ -83,6 +83,11 @@ impl Running {
         Self::start(up_command(data))
     }
 
+    /// The number of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The address of one of the services.
     pub fn addr(&self, service: &str) -> &str {
         let prefix = format!("{service}=");

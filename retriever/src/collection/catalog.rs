@@ -2,7 +2,7 @@
 
 use super::files::{self, FolderLock};
 use super::spec::CollectionSpec;
-use super::{Collection, CollectionError, CollectionOptions};
+use super::{Collection, CollectionError, CollectionOptions, succession};
 use crate::vector::VectorTable;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use tokio::sync::Mutex;
 #[derive(Debug)]
 pub struct Catalog {
     folder: PathBuf,
-    options: CollectionOptions,
+    pub(super) options: CollectionOptions,
     /// By tenant and name.
     collections: RwLock<BTreeMap<(String, String), Arc<Collection>>>,
     /// Held while collections are made and removed, one at a time.
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
     _lock: FolderLock,
 }
 
@@ -34,7 +34,8 @@ impl Catalog {
         unfinished.iter().try_for_each(|path| files::remove_folder(path))?;
         let mut collections = BTreeMap::new();
         for path in finished {
-            let collection = Collection::open(&path, &options).await?;
+            let collection = Collection::open_with_next(&path, &options).await?;
+            succession::remove_other_tables(&path)?;
             let spec = collection.spec();
             let key = (spec.tenant.clone(), spec.name.clone());
             collections.insert(key, Arc::new(collection));
@@ -91,9 +92,14 @@ impl Catalog {
         }
         made?;
         let collection = Arc::new(Collection::open(&self.folder.join(spec.folder()), &self.options).await?);
-        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
-        collections.insert((spec.tenant, spec.name), collection.clone());
+        self.put(collection.clone());
         Ok(collection)
+    }
+
+    /// Shows a collection to those who look for it, in place of the one of its name.
+    pub(super) fn put(&self, collection: Arc<Collection>) {
+        let key = (collection.spec().tenant.clone(), collection.spec().name.clone());
+        self.collections.write().unwrap_or_else(PoisonError::into_inner).insert(key, collection);
     }
 
     /// Removes a tenant's collection and its files. Searches that hold it still may fail from then on.

@@ -143,7 +143,7 @@ async fn assess(table: &VectorTable, index: &LexicalIndex) -> Result<Option<Rebu
     let expected = derive::payload(table, index.analyzer_hash(), payload.live_rows);
     let committed_at = match payload.version == expected.version {
         true => Some(expected.manifest_timestamp),
-        false => table.committed_at_ns_of(payload.version).await,
+        false => table.committed_at_ns_of(table.versions_before() + payload.version).await,
     };
     Ok(misfit(&payload, &expected, committed_at))
 }

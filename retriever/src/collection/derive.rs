@@ -20,7 +20,8 @@ pub(super) fn payload(table: &VectorTable, analyzer_hash: &str, live_rows: u64) 
         format: PAYLOAD_FORMAT,
         table_id: table.table_id().to_owned(),
         branch: table.branch().to_owned(),
-        version: table.version(),
+        // The table's own: when it takes another one's place, the index that was made beside it still fits.
+        version: table.own_version(),
         manifest_timestamp: table.committed_at_ns(),
         analyzer_hash: analyzer_hash.to_owned(),
         live_rows,

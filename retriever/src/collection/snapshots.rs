@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
+pub(super) use folder::FOLDER;
 pub use folder::SnapshotInfo;
 pub use retention::{AsOf, RetentionPolicy, StateError};
 pub(super) use tidy::Tidier;

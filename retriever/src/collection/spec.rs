@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Format of the description and of the folder around it. A program refuses formats that it does not know.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// How the folder of a table is named.
+const TABLE_BEGINS: &str = "table-";
+const TABLE_ENDS: &str = ".lance";
 /// Longest name of a collection, in bytes.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -22,7 +25,8 @@ pub struct EmbedderRef {
     pub version: String,
 }
 
-/// What a collection was made as. It never changes.
+/// What a collection was made as. It changes only when the collection is given the vectors of another encoder, which is
+/// another table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CollectionSpec {
@@ -34,6 +38,10 @@ pub struct CollectionSpec {
     pub tenant: String,
     /// Folder of the vector table. It is named anew for each table, so that no cache takes one for another.
     pub table: String,
+    /// Versions that the tables had whose place this one took; its own count on from there. None in collections of
+    /// formats 1 and 2.
+    #[serde(default)]
+    pub versions_before: u64,
     /// Length of the vectors.
     pub dimension: usize,
     /// BCP 47 tag of the language of documents that name none.
@@ -81,7 +89,8 @@ impl CollectionSpec {
             format: FORMAT,
             name: name.to_owned(),
             tenant: String::new(),
-            table: format!("table-{}.lance", &unique[..12]),
+            table: format!("{TABLE_BEGINS}{}{TABLE_ENDS}", &unique[..12]),
+            versions_before: 0,
             dimension,
             language: "en".to_owned(),
             embedder,
@@ -95,6 +104,24 @@ impl CollectionSpec {
     #[must_use]
     pub fn with_tokens(self, tokens: Option<TokenColumn>) -> Self {
         Self { tokens, ..self }
+    }
+
+    /// Describes a collection of the same documents with the vectors of another encoder, in a table of its own.
+    #[must_use]
+    pub fn successor(&self, embedder: EmbedderRef, dimension: usize) -> Self {
+        let made = Self::new(&self.name, embedder, dimension, self.metadata_fields.clone());
+        Self { tenant: self.tenant.clone(), language: self.language.clone(), ..made }
+    }
+
+    /// The same, taking the place of a collection at this version.
+    #[must_use]
+    pub(super) fn counting_on(self, versions_before: u64) -> Self {
+        Self { versions_before, ..self }
+    }
+
+    /// Whether a folder is named as those of tables are.
+    pub(super) fn names_table(folder: &str) -> bool {
+        folder.starts_with(TABLE_BEGINS) && folder.ends_with(TABLE_ENDS)
     }
 
     /// The same collection, of a tenant.
@@ -116,6 +143,7 @@ impl CollectionSpec {
         let described = |spec: &Self| Self {
             format: FORMAT,
             table: String::new(),
+            versions_before: 0,
             document_context_percent: 0,
             tokens: None,
             ..spec.clone()
@@ -213,7 +241,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(files::SPEC);
         let now = toml::to_string(&spec()).unwrap();
-        let first = now.replace("format = 2", "format = 1").replace("document_context_percent = 30\n", "");
+        let first = now
+            .replace("format = 3", "format = 1")
+            .replace("versions_before = 0\n", "")
+            .replace("document_context_percent = 30\n", "");
         assert_ne!(first, now);
         std::fs::write(&path, first).unwrap();
         assert_eq!(CollectionSpec::read(&path).unwrap().document_context_percent, 0);
@@ -225,8 +256,8 @@ mod tests {
         let path = folder.path().join(files::SPEC);
         let good = toml::to_string(&spec()).unwrap();
         let cases = [
-            (good.replace("format = 2", "format = 3"), "format 3"),
-            (good.replace("format = 2", ""), "names no format"),
+            (good.replace("format = 3", "format = 4"), "format 4"),
+            (good.replace("format = 3", ""), "names no format"),
             (good.replace("dimension = 384", "dimension = \"x\""), "expected usize"),
             (good.replace("table-", "../table-"), "plain folder name"),
             (format!("surprise = 1\n{good}"), "unknown field"),

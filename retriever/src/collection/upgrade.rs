@@ -28,6 +28,11 @@ pub(super) fn is_under_way(folder: &Path) -> bool {
     folder.join(FILE).exists()
 }
 
+/// Forgets that they are, for they are other rows now.
+pub(super) fn forget(folder: &Path) -> Result<(), CollectionError> {
+    files::remove_file_durably(&folder.join(FILE))
+}
+
 impl Collection {
     /// How far the adding of token vectors has come; `None` when none is under way.
     pub fn token_upgrade(&self) -> Option<Arc<TokenUpgrade>> {

@@ -17,7 +17,7 @@ use super::directory::{Directory, DocumentEntry};
 use super::plan::{Change, GroupPlan, PreparedDocument, Tally, Verdict, plan};
 use super::publish::{Published, Shared};
 use super::snapshots::Snapshots;
-use super::{CollectionError, CollectionOptions};
+use super::{Collection, CollectionError, CollectionOptions};
 use crate::failpoint::Failpoint;
 use crate::lexical::{LexicalIndex, LexicalOptions};
 use crate::vector::{ChunkRow, CompactionBounds, ExactVectors, RowPlace, VectorTable};
@@ -57,6 +57,9 @@ pub enum WriteError {
     /// The collection takes no more writes: it was deleted, or the process ends.
     #[error("the collection takes no more writes")]
     Closed,
+    /// Another collection has taken its place, with the same documents and the vectors of another encoder.
+    #[error("the collection was re-embedded")]
+    Succeeded(Arc<Collection>),
     /// The write failed. It is not known to have happened; writing the same again is safe.
     #[error("the write failed: {0}")]
     Failed(Arc<CollectionError>),

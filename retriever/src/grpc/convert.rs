@@ -1,7 +1,7 @@
 //! Collections and documents between the contract and the service.
 
 use super::{json, rerank};
-use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published, TokenUpgrade};
+use crate::collection::{Blend, CheckReport, Collection, EmbedderRef, Published, Succession, TokenUpgrade};
 use crate::document::IncomingDocument;
 use crate::extract::ContentType;
 use crate::given_vector::{GivenTokens, GivenVector};
@@ -42,16 +42,24 @@ pub(super) fn collection(collection: &Collection) -> proto::Collection {
         token_projection: published.table.layout().tokens.as_ref().map(projection_ref),
         token_upgrade: collection.token_upgrade().map(|upgrade| token_upgrade(&upgrade)),
         rerank: rerank::wanted_method(collection.rerank()).into(),
+        reembedding: collection.succession().map(|succession| reembedding(&succession)),
     }
 }
 
 fn token_upgrade(upgrade: &TokenUpgrade) -> proto::TokenUpgrade {
-    let problem = upgrade.problem.as_ref();
-    proto::TokenUpgrade {
-        documents_left: upgrade.documents_left,
-        problem: problem.map(|error| error.reason().as_str().to_owned()).unwrap_or_default(),
-        problem_detail: problem.map(|error| error.message().to_owned()).unwrap_or_default(),
-    }
+    let (problem, problem_detail) = told(upgrade.problem.as_ref());
+    proto::TokenUpgrade { documents_left: upgrade.documents_left, problem, problem_detail }
+}
+
+fn reembedding(succession: &Succession) -> proto::Reembedding {
+    let (problem, problem_detail) = told(succession.problem.as_ref());
+    let embedder = Some(model_ref(&succession.embedder));
+    proto::Reembedding { embedder, documents_left: succession.documents_left, problem, problem_detail }
+}
+
+/// The reason of a problem and its words; both empty without one.
+fn told(problem: Option<&Error>) -> (String, String) {
+    problem.map(|error| (error.reason().as_str().to_owned(), error.message().to_owned())).unwrap_or_default()
 }
 
 pub(super) fn blend(blend: Blend) -> proto::Blend {
@@ -170,7 +178,7 @@ pub(super) fn unknown(field: &str, number: i32) -> Error {
     Error::new(Reason::FieldInvalid, format!("{field} is {number}, which is not one of its values")).with_field(field)
 }
 
-fn wanted_embedder(model: ModelRef) -> Result<EmbedderRef, Error> {
+pub(super) fn wanted_embedder(model: ModelRef) -> Result<EmbedderRef, Error> {
     if model.name.is_empty() {
         return Err(Error::new(Reason::FieldMissing, "embedder.name is empty").with_field("embedder.name"));
     }

@@ -126,7 +126,10 @@ impl Preparation<'_> {
                 let message = format!("collection is {collection:?}; the stream's first batch named {first:?}");
                 return Err(Error::new(Reason::FieldInvalid, message).with_field("collection"));
             }
-            return Ok(ingest.clone());
+            // One that was given another encoder has become another collection.
+            if !ingest.collection.is_closed() {
+                return Ok(ingest.clone());
+            }
         }
         let ingest = self.retriever.ingest(collection, deadline).await?;
         self.ingest = Some(ingest.clone());

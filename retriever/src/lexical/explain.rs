@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use tantivy::postings::Postings;
-use tantivy::query::{EnableScoring, Query};
+use tantivy::query::{Bm25StatisticsProvider, EnableScoring, Query};
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{DocAddress, DocSet, TantivyError, Term};
 
@@ -21,8 +21,8 @@ pub struct TermPart {
     pub field: &'static str,
     /// What it gave to the score.
     pub score: f32,
-    /// Its inverse document frequency: the natural logarithm of `1 + (N - n + 0.5) / (n + 0.5)`, where `n` of the index's
-    /// `N` chunks hold it, those included that were deleted and are not merged away yet.
+    /// Its inverse document frequency: the natural logarithm of `1 + (N - n + 0.5) / (n + 0.5)`, where `n` of the `N` chunks
+    /// that can be found hold it.
     pub inverse_document_frequency: f32,
     /// How often the field holds it.
     pub term_frequency: u32,
@@ -55,7 +55,7 @@ impl LexicalSearcher {
     }
 
     fn part(&self, clause: &Clause, at: DocAddress) -> Result<Option<TermPart>, LexicalError> {
-        let searcher = self.engine();
+        let (searcher, statistics) = (self.engine(), self.statistics());
         let segment = searcher.segment_reader(at.segment_ord);
         let term = Term::from_field_text(clause.field, &clause.term);
         let postings = segment.inverted_index(clause.field)?.read_postings(&term, IndexRecordOption::WithFreqs);
@@ -63,11 +63,11 @@ impl LexicalSearcher {
         if postings.seek(at.doc_id) != at.doc_id {
             return Ok(None);
         }
-        let weight = clause.query().weight(EnableScoring::enabled_from_searcher(searcher))?;
+        let weight = clause.query().weight(EnableScoring::enabled_from_statistics_provider(statistics, searcher))?;
         let mut scorer = weight.scorer(segment, 1.0)?;
         let score = if scorer.seek(at.doc_id) == at.doc_id { scorer.score() } else { 0.0 };
-        let holding = searcher.doc_freq(&term)? as f32;
-        let chunks: f32 = searcher.segment_readers().iter().map(|segment| segment.max_doc() as f32).sum();
+        let holding = statistics.doc_freq(&term)? as f32;
+        let chunks = statistics.total_num_docs()? as f32;
         Ok(Some(TermPart {
             term: clause.term.clone(),
             field: self.field_name(clause.field),

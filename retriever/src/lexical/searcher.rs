@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tantivy::Searcher;
-use tantivy::collector::TopDocs;
+use tantivy::collector::{Collector, TopDocs};
 use tantivy::columnar::{Column, StrColumn};
 use tantivy::index::SegmentId;
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
@@ -14,6 +14,7 @@ use tantivy::{DocAddress, Score, TantivyError};
 use super::analyzer::Words;
 use super::moments::Moments;
 use super::schema::Fields;
+use super::statistics::LiveStatistics;
 use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, filter, query};
 use crate::filter::{BuiltIn, Filter};
 use crate::hash::ContentHash;
@@ -28,6 +29,7 @@ pub struct LexicalSearcher {
 
 struct Snapshot {
     searcher: Searcher,
+    statistics: LiveStatistics,
     /// The row ids of each segment, opened once rather than for every query.
     row_ids: Vec<Column<u64>>,
     /// The documents' ids of each segment, likewise; `None` for a segment in which there are none.
@@ -48,6 +50,7 @@ impl LexicalSearcher {
         let document_ids = columns.collect::<Result<_, _>>()?;
         let languages = languages(&searcher, &fields, &options.language)?;
         let snapshot = Snapshot {
+            statistics: LiveStatistics::new(searcher.clone(), &fields),
             searcher,
             row_ids,
             document_ids,
@@ -87,15 +90,14 @@ impl LexicalSearcher {
     ) -> Result<(Vec<LexicalHit>, ScoreMoments), LexicalError> {
         let all = ScoreMoments::default().filled_up_to(self.num_docs());
         let Some((query, limit)) = self.parse(query, k) else { return Ok((Vec::new(), all)) };
-        let searcher = &self.snapshot.searcher;
         let (hits, moments) = match filter {
             None => {
                 let collector = (TopDocs::with_limit(limit).order_by_score(), Moments);
-                let (top, moments) = searcher.search(&query, &collector)?;
+                let (top, moments) = self.run(&query, &collector)?;
                 (self.hits(top), moments)
             }
             Some(_) => {
-                let moments = searcher.search(&query, &Moments)?;
+                let moments = self.run(&query, &Moments)?;
                 (self.top(query, limit, filter)?, moments)
             }
         };
@@ -107,8 +109,12 @@ impl LexicalSearcher {
             Some(filter) => filter::restrict(Box::new(query), filter::compile(&self.snapshot.fields, filter)),
             None => Box::new(query),
         };
-        let top = self.snapshot.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score())?;
-        Ok(self.hits(top))
+        Ok(self.hits(self.run(&query, &TopDocs::with_limit(limit).order_by_score())?))
+    }
+
+    fn run<C: Collector>(&self, query: &dyn Query, collector: &C) -> Result<C::Fruit, LexicalError> {
+        let Snapshot { searcher, statistics, .. } = &*self.snapshot;
+        Ok(searcher.search_with_statistics_provider(query, collector, statistics)?)
     }
 
     /// The query, and how many hits to collect for it; `None` when there can be none.
@@ -143,6 +149,11 @@ impl LexicalSearcher {
 
     pub(super) fn engine(&self) -> &Searcher {
         &self.snapshot.searcher
+    }
+
+    /// What scores are made with.
+    pub(super) fn statistics(&self) -> &LiveStatistics {
+        &self.snapshot.statistics
     }
 
     pub(super) fn row_id_field(&self) -> Field {

@@ -24,6 +24,10 @@ pub(super) async fn awaited(
     let name = &collection.spec().name;
     match awaited {
         Ok(published) if published.version() >= min_version => Ok(published),
+        Ok(_) if collection.successor().is_some() => {
+            let message = format!("the collection {name:?} was given the vectors of another encoder meanwhile");
+            Err(Error::new(Reason::Overloaded, message))
+        }
         Ok(_) => Err(Error::new(Reason::CollectionNotFound, format!("the collection {name:?} was deleted"))
             .with_field("collection")),
         Err(_) => {

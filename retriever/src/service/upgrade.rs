@@ -1,31 +1,15 @@
 //! Adding token vectors to collections from before, beside everything else.
 
+use super::background::{Pauses, stands_still};
 use super::{Limits, Retriever};
 use crate::collection::{Collection, TokenUpgrade};
 use crate::embedder::Embedder;
 use crate::ingest::{Ingest, write_error};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio_util::task::AbortOnDropHandle;
+use std::sync::Arc;
 use trivium_service_kit::{Deadline, Error, Reason};
 
 /// Documents of one write.
 const DOCUMENTS_PER_WRITE: usize = 32;
-/// How long to wait after the model host was away; it doubles from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// The upgrades that run, by the collection's folder, one of a collection at most.
-#[derive(Default)]
-pub(super) struct Upgrades(Mutex<HashMap<String, AbortOnDropHandle<()>>>);
-
-impl Upgrades {
-    /// Ends all of them. What is not done yet is done after the next start.
-    pub(super) fn stop(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
 
 impl Retriever {
     /// Begins to add token vectors to the documents of a collection that have none. It goes on in the background, and
@@ -42,18 +26,15 @@ impl Retriever {
     }
 
     /// Goes on with the upgrades of all tenants that the end of a process cut short.
-    pub fn resume_upgrades(&self) {
+    pub(super) fn resume_upgrades(&self) {
         let begun = self.catalog.list_all().into_iter().filter(|collection| collection.token_upgrade().is_some());
         begun.for_each(|collection| self.run_upgrade(collection));
     }
 
     fn run_upgrade(&self, collection: Arc<Collection>) {
         let folder = collection.spec().folder();
-        let mut running = self.upgrades.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|_, task| !task.is_finished());
         let work = Work { collection, embedder: self.embedder.clone(), limits: self.limits.clone() };
-        // One that runs is put aside: it may have looked for the last time a moment ago.
-        running.insert(folder, AbortOnDropHandle::new(tokio::spawn(work.run())));
+        self.upgrades.run(folder, work.run());
     }
 }
 
@@ -66,7 +47,7 @@ struct Work {
 
 impl Work {
     async fn run(self) {
-        let (name, mut pause) = (self.collection.spec().name.clone(), FIRST_PAUSE);
+        let (name, mut pauses) = (self.collection.spec().name.clone(), Pauses::default());
         loop {
             let Err(error) = self.fill().await else {
                 tracing::info!(collection = name, "every document has token vectors");
@@ -77,13 +58,11 @@ impl Work {
             }
             let documents_left = self.collection.token_upgrade().map_or(0, |upgrade| upgrade.documents_left);
             let reason = error.reason();
-            tracing::warn!(collection = name, reason = reason.as_str(), %error, "the adding of token vectors stands still");
+            stands_still(&name, "adding token vectors", &error);
             self.collection.note_token_upgrade(TokenUpgrade { documents_left, problem: Some(error) });
-            if !will_pass(reason) {
+            if !pauses.after(reason).await {
                 return;
             }
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 
@@ -138,16 +117,4 @@ async fn begin(collection: &Collection, embedder: &dyn Embedder, deadline: Deadl
         Error::new(Reason::NoModel, words)
     })?;
     collection.begin_token_upgrade(column).await.map_err(|error| write_error(collection, &error))
-}
-
-/// Whether what went wrong may go right when it is tried again.
-fn will_pass(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ModelHostUnavailable
-            | Reason::Overloaded
-            | Reason::DeadlineExceeded
-            | Reason::ShuttingDown
-            | Reason::Cancelled
-    )
 }

@@ -51,7 +51,7 @@ impl VectorTable {
                 inserted_rows_filter: None,
                 updated_fragment_offsets: None,
             };
-            let transaction = Transaction::new(self.version(), operation, None);
+            let transaction = Transaction::new(self.own_version(), operation, None);
             Failpoint::BeforeTableCommit.reach();
             let committed = CommitBuilder::new(self.dataset.clone())
                 .with_skip_auto_cleanup(true)

@@ -47,8 +47,11 @@ impl VectorTable {
             }
             let options =
                 CompactionOptions { target_rows_per_fragment: bounds.rows.max(1), ..CompactionOptions::default() };
-            let task =
-                CompactionTask { task: TaskData { fragments }, read_version: self.version(), options: options.clone() };
+            let task = CompactionTask {
+                task: TaskData { fragments },
+                read_version: self.own_version(),
+                options: options.clone(),
+            };
             let rewritten = task.execute(&self.dataset).await.map_err(failed("rewrite fragments"))?;
             Failpoint::InCompaction.reach();
             let mark = self.dataset.manifest().max_fragment_id();

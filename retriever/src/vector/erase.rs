@@ -19,7 +19,7 @@ impl VectorTable {
             let mut rewritten = Vec::new();
             for fragment in self.dataset.fragments().iter().filter(|fragment| fragment.deletion_file.is_some()) {
                 let task = TaskData { fragments: vec![fragment.clone()] };
-                let task = CompactionTask { task, read_version: self.version(), options: options.clone() };
+                let task = CompactionTask { task, read_version: self.own_version(), options: options.clone() };
                 rewritten.push(task.execute(&self.dataset).await.map_err(failed("rewrite a fragment"))?);
             }
             if rewritten.is_empty() {

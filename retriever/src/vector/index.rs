@@ -127,7 +127,7 @@ impl VectorTable {
         removed_indices: Vec<IndexMetadata>,
     ) -> Result<Self, VectorError> {
         let operation = Operation::CreateIndex { new_indices, removed_indices };
-        let transaction = Transaction::new(self.version(), operation, None);
+        let transaction = Transaction::new(self.own_version(), operation, None);
         let committed = CommitBuilder::new(self.dataset.clone())
             .with_skip_auto_cleanup(true)
             .execute(transaction)

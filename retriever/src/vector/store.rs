@@ -34,6 +34,8 @@ pub struct VectorTable {
     pub(super) layout: Arc<TableLayout>,
     pub(super) table_id: Arc<str>,
     pub(super) index: Arc<IndexState>,
+    /// Versions that the tables before this one had, from which it counts on.
+    pub(super) versions_before: u64,
     commits: Arc<DurableCommits>,
 }
 
@@ -105,8 +107,24 @@ impl VectorTable {
         .boxed()
     }
 
-    /// The version, which grows by one with every commit.
+    /// The same table, whose versions count on from those of the tables before it.
+    #[must_use]
+    pub fn counting_on(self, versions_before: u64) -> Self {
+        Self { versions_before, ..self }
+    }
+
+    /// The version, which grows by one with every commit, and counts on when a table takes another one's place.
     pub fn version(&self) -> u64 {
+        self.versions_before + self.own_version()
+    }
+
+    /// Versions that the tables before this one had.
+    pub fn versions_before(&self) -> u64 {
+        self.versions_before
+    }
+
+    /// The version among this table's own.
+    pub fn own_version(&self) -> u64 {
         self.dataset.version_id()
     }
 
@@ -119,7 +137,8 @@ impl VectorTable {
     /// When an earlier version was committed, in nanoseconds since 1970; `None` where it is not kept any more.
     pub fn committed_at_ns_of(&self, version: u64) -> BoxFuture<'_, Option<i128>> {
         async move {
-            let dataset = self.dataset.checkout_version(version).await.ok()?;
+            let own = version.checked_sub(self.versions_before)?;
+            let dataset = self.dataset.checkout_version(own).await.ok()?;
             i128::try_from(dataset.manifest().timestamp_nanos).ok()
         }
         .boxed()
@@ -166,7 +185,8 @@ impl VectorTable {
         };
         let index = Arc::new(IndexState::read(&dataset).await?);
         let (table_id, commits) = (self.table_id.clone(), self.commits.clone());
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, commits })
+        let versions_before = self.versions_before;
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before, commits })
     }
 
     async fn settle(&self) -> Result<(), VectorError> {
@@ -182,7 +202,7 @@ impl VectorTable {
         let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema()))?;
         let layout = Arc::new(TableLayout { tokens, ..layout });
         let index = Arc::new(IndexState::read(&dataset).await?);
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, commits })
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before: 0, commits })
     }
 }
 

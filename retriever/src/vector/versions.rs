@@ -20,7 +20,9 @@ impl VectorTable {
     /// The version was removed, or cannot be read.
     pub fn at_version(&self, version: u64) -> TableFuture<'_, Self> {
         async move {
-            let dataset = self.dataset.checkout_version(version).await.map_err(failed("read an earlier version"))?;
+            let own = version.checked_sub(self.versions_before);
+            let own = own.ok_or_else(|| VectorError::damaged(format!("version {version} was another table's")))?;
+            let dataset = self.dataset.checkout_version(own).await.map_err(failed("read an earlier version"))?;
             self.at(dataset).await
         }
         .boxed()
@@ -33,7 +35,7 @@ impl VectorTable {
     pub fn versions(&self) -> TableFuture<'_, Vec<u64>> {
         async move {
             let versions = self.dataset.version_refs().await.map_err(failed("list its versions"))?;
-            Ok(versions.into_iter().map(|version| version.version).collect())
+            Ok(versions.into_iter().map(|version| self.versions_before + version.version).collect())
         }
         .boxed()
     }
@@ -45,6 +47,8 @@ impl VectorTable {
     /// A file cannot be removed. What was removed before stays removed.
     pub fn remove_versions(&self, versions: Vec<u64>) -> TableFuture<'_, Removed> {
         async move {
+            let versions =
+                versions.into_iter().filter_map(|version| version.checked_sub(self.versions_before)).collect();
             let policy = CleanupPolicyBuilder::default()
                 .error_if_tagged_old_versions(false)
                 .versions(versions)

@@ -127,10 +127,10 @@ async fn a_second_process_is_kept_out_of_the_data_folder() {
 async fn a_folder_of_a_newer_format_is_refused() {
     let folder = Running::with_collection().await.stop().await;
     let path = folder.path().join("collections/docs/collection.toml");
-    let newer = std::fs::read_to_string(&path).unwrap().replace("format = 2", "format = 3");
+    let newer = std::fs::read_to_string(&path).unwrap().replace("format = 3", "format = 4");
     std::fs::write(&path, newer).unwrap();
     let embedder = Arc::new(crate::hashing_embedder::HashingEmbedder::default());
     let started = start_with(&options(folder.path()), embedder, CancellationToken::new()).await;
     let Err(error) = started else { panic!("it started") };
-    assert!(error.to_string().contains("has format 3"), "{error}");
+    assert!(error.to_string().contains("has format 4"), "{error}");
 }

@@ -25,6 +25,8 @@ pub struct HashingEmbedder {
     queries: Mutex<Queries>,
     /// Queries that are waited for.
     waiting: Arc<watch::Sender<usize>>,
+    /// Texts that the second version may still embed; without a number it may embed all.
+    second_may: watch::Sender<Option<usize>>,
     /// The version of the projection that serves, if one does.
     pub projection: Mutex<Option<&'static str>>,
 }
@@ -63,6 +65,22 @@ impl HashingEmbedder {
         self.embedded.load(Ordering::SeqCst)
     }
 
+    /// Lets the second version embed so many texts, and then wait; `None` lets it embed all.
+    pub fn let_second_embed(&self, texts: Option<usize>) {
+        self.second_may.send_replace(texts);
+    }
+
+    /// Waits until the second version has embedded all that it may.
+    pub async fn second_waits(&self) {
+        self.second_may.subscribe().wait_for(|left| *left == Some(0)).await.unwrap();
+    }
+
+    async fn take_turn(&self, texts: usize) {
+        let mut may = self.second_may.subscribe();
+        may.wait_for(|left| left.is_none_or(|left| left > 0)).await.unwrap();
+        self.second_may.send_modify(|left| *left = left.map(|left| left.saturating_sub(texts)));
+    }
+
     /// From now on queries fare so.
     pub fn queries(&self, queries: Queries) {
         *self.queries.lock().unwrap() = queries;
@@ -74,9 +92,24 @@ impl HashingEmbedder {
     }
 }
 
-/// The only version that this encoder has.
+/// The version that serves.
 pub fn model() -> EmbedderRef {
     EmbedderRef { name: "hashing".into(), version: "1".into() }
+}
+
+/// A version that serves those who ask for it. Its vectors are shorter, and mean something else.
+pub fn second_model() -> EmbedderRef {
+    EmbedderRef { version: "2".into(), ..model() }
+}
+
+/// The vector that the second version makes of a text.
+pub fn second_vector(text: &str) -> Vec<f32> {
+    let mut halved: Vec<f32> = vector(text).chunks(2).map(|pair| pair.iter().sum()).collect();
+    let length = halved.iter().map(|value| value * value).sum::<f32>().sqrt();
+    if length > 0.0 {
+        halved.iter_mut().for_each(|value| *value /= length);
+    }
+    halved
 }
 
 /// The vector of a text, of Euclidean length 1 unless the text has no word.
@@ -123,12 +156,14 @@ impl TokenCounter for Words {
 #[async_trait]
 impl Embedder for HashingEmbedder {
     async fn encoder(&self, wanted: Option<&EmbedderRef>, _deadline: Deadline) -> Result<Encoder, Error> {
-        let known = wanted
-            .is_none_or(|wanted| wanted.name == model().name && (wanted.version.is_empty() || *wanted == model()));
-        if !known {
-            return Err(Error::new(Reason::ModelNotFound, format!("there is no {wanted:?}")));
-        }
-        Ok(Encoder { model: model(), dimension: DIMENSION, max_tokens: MAX_TOKENS, counter: Arc::new(Words) })
+        let (model, dimension, max_tokens) = match wanted {
+            Some(wanted) if *wanted == second_model() => (second_model(), DIMENSION / 2, MAX_TOKENS / 2),
+            Some(wanted) if wanted.name != model().name || !["", "1"].contains(&wanted.version.as_str()) => {
+                return Err(Error::new(Reason::ModelNotFound, format!("there is no {wanted:?}")));
+            }
+            _ => (model(), DIMENSION, MAX_TOKENS),
+        };
+        Ok(Encoder { model, dimension, max_tokens, counter: Arc::new(Words) })
     }
 
     async fn embed(
@@ -138,6 +173,12 @@ impl Embedder for HashingEmbedder {
         lane: Lane,
         _deadline: Deadline,
     ) -> Result<Vec<Vec<f32>>, Error> {
+        if *wanted == second_model() {
+            if lane == Lane::Bulk {
+                self.take_turn(texts.len()).await;
+            }
+            return Ok(texts.iter().map(|text| second_vector(text)).collect());
+        }
         assert_eq!(*wanted, model());
         let queries = *self.queries.lock().unwrap();
         match queries {

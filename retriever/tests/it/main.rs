@@ -18,6 +18,7 @@ mod own_rerank;
 mod own_vectors;
 mod partial;
 mod purging;
+mod reembedding;
 mod reranking;
 mod searching;
 mod service;

@@ -14,7 +14,7 @@ fn secret() -> Document {
 }
 
 /// Files below a folder that hold the bytes of a word.
-fn holding(folder: &Path, word: &str) -> Vec<String> {
+pub fn holding(folder: &Path, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(folder) = waiting.pop() {
@@ -30,7 +30,7 @@ fn holding(folder: &Path, word: &str) -> Vec<String> {
     found
 }
 
-async fn purge(running: &mut Running, ids: &[&str]) -> Result<PurgeDocumentsResponse, Error> {
+pub async fn purge(running: &mut Running, ids: &[&str]) -> Result<PurgeDocumentsResponse, Error> {
     let document_ids = ids.iter().map(|id| (*id).to_owned()).collect();
     let request = PurgeDocumentsRequest { collection: DOCS.into(), document_ids };
     Ok(running.client.purge_documents(request).await.map_err(Error::from)?.into_inner())

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use trivium_proto::model::v1::ModelRef;
 use trivium_proto::retriever::v1::retriever_service_client::RetrieverServiceClient;
 use trivium_proto::retriever::v1::*;
 use trivium_retriever::{Handle, Options, start_with};
@@ -96,6 +97,12 @@ impl Running {
     pub async fn upgrade(&mut self, name: &str) -> Result<Collection, Error> {
         let request = UpgradeCollectionRequest { name: name.into() };
         Ok(self.client.upgrade_collection(request).await?.into_inner().collection.unwrap())
+    }
+
+    /// Begins to give a collection the vectors of another encoder.
+    pub async fn reembed(&mut self, name: &str, embedder: Option<ModelRef>) -> Result<Collection, Error> {
+        let request = ReembedCollectionRequest { name: name.into(), embedder };
+        Ok(self.client.reembed_collection(request).await?.into_inner().collection.unwrap())
     }
 
     /// Sends batches on one stream; gives the acknowledgements, and the refusal that ended the stream, if any.

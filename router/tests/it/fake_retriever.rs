@@ -17,10 +17,11 @@ use trivium_proto::retriever::v1::{
     DeleteCollectionRequest, DeleteCollectionResponse, DeleteDocumentsRequest, DeleteDocumentsResponse,
     DeleteTagRequest, DeleteTagResponse, GetCollectionRequest, GetCollectionResponse, GetDocumentsRequest,
     GetDocumentsResponse, Hit, Leg, LegReport, LegScore, ListCollectionsRequest, ListCollectionsResponse,
-    ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse, SearchRequest,
-    SearchResponse, SetBlendRequest, SetBlendResponse, SetRerankRequest, SetRerankResponse, Snapshot,
-    TagSnapshotRequest, TagSnapshotResponse, UpgradeCollectionRequest, UpgradeCollectionResponse,
-    UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State, retriever_service_server::RetrieverService,
+    ListSnapshotsRequest, ListSnapshotsResponse, PurgeDocumentsRequest, PurgeDocumentsResponse,
+    ReembedCollectionRequest, ReembedCollectionResponse, SearchRequest, SearchResponse, SetBlendRequest,
+    SetBlendResponse, SetRerankRequest, SetRerankResponse, Snapshot, TagSnapshotRequest, TagSnapshotResponse,
+    UpgradeCollectionRequest, UpgradeCollectionResponse, UpsertDocumentsRequest, UpsertDocumentsResponse, as_of::State,
+    retriever_service_server::RetrieverService,
 };
 use trivium_service_kit::{Error, Reason};
 
@@ -299,6 +300,13 @@ impl RetrieverService for Served {
         &self,
         _: Request<UpgradeCollectionRequest>,
     ) -> Result<Response<UpgradeCollectionResponse>, Status> {
+        unused()
+    }
+
+    async fn reembed_collection(
+        &self,
+        _: Request<ReembedCollectionRequest>,
+    ) -> Result<Response<ReembedCollectionResponse>, Status> {
         unused()
     }
 

@@ -241,6 +241,10 @@ impl Caller {
                 let request = retriever::SetRerankRequest { name: collection(), method };
                 self.retriever.set_rerank(request).await.map(|_| String::new())
             }
+            "ReembedCollection" => {
+                let request = retriever::ReembedCollectionRequest { name: collection(), embedder: None };
+                self.retriever.reembed_collection(request).await.map(|_| String::new())
+            }
             "SetBlend" => {
                 let request =
                     retriever::SetBlendRequest { name: collection(), semantic_weight: Some(0.5), ..Default::default() };

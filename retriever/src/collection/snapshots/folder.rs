@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Folder of the kept states in the folder of a collection.
-pub(super) const SNAPSHOTS: &str = "snapshots";
+pub(in super::super) const FOLDER: &str = "snapshots";
 /// Description of a kept state in its folder.
 const INFO: &str = "snapshot.json";
 /// Tags of a collection, in the folder of its kept states.
@@ -39,7 +39,7 @@ pub(super) struct SnapshotFolder {
 impl SnapshotFolder {
     /// The folder of a collection's states, made if it is not there. What an earlier process left unfinished goes.
     pub(super) fn open(collection_folder: &Path) -> Result<Self, CollectionError> {
-        let path = collection_folder.join(SNAPSHOTS);
+        let path = collection_folder.join(FOLDER);
         files::make_folder(&path)?;
         let folder = Self { path };
         folder.remove_unfinished()?;

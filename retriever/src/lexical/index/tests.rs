@@ -1,6 +1,7 @@
 use super::*;
 use crate::filter::Properties;
 use crate::hash::ContentHash;
+use trivium_ranking::fusion::ScoreMoments;
 
 const TEXTS: [(&str, &str); 4] = [
     ("ACL LOG", "Shows denied commands; see ERR_CONN_RESET in the log."),
@@ -254,4 +255,44 @@ fn the_first_chunk_of_a_document_is_found_in_every_state() {
     assert_eq!(after.beginnings(&[3, 5, 99]).expect("the index is sound"), [3, 5, 99]);
     assert_eq!(before.beginnings(&[3, 5]).expect("an earlier state stays"), [1, 5]);
     assert!(after.beginnings(&[]).expect("the index is sound").is_empty());
+}
+
+/// A chunk whose words are told by a number, so that chunks share some.
+fn numbered(row_id: u64, seed: u64) -> LexicalDocument {
+    let words = (0..3 + seed % 7).map(|place| format!("w{}", (seed >> place) % 11));
+    LexicalDocument { body: words.collect::<Vec<_>>().join(" "), title: format!("t{}", seed % 3), ..document(row_id) }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    #[test]
+    fn scores_are_those_of_an_index_that_never_held_anything_else(
+        history in proptest::collection::vec(proptest::collection::vec((0..40_u64, 0..1_000_u64), 1..12), 1..8),
+        gone in proptest::collection::vec(0..40_u64, 0..20),
+    ) {
+        let (dir, fresh_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut index, mut fresh) = (open(dir.path()).unwrap(), open(fresh_dir.path()).unwrap());
+        let mut alive = std::collections::BTreeMap::new();
+        for (version, batch) in history.iter().enumerate() {
+            let batch: std::collections::BTreeMap<u64, u64> = batch.iter().copied().collect();
+            let ids: Vec<u64> = batch.keys().copied().collect();
+            index.apply(&ids, batch.iter().map(|(id, seed)| numbered(*id, *seed)), &payload(version as u64)).unwrap();
+            alive.extend(batch);
+        }
+        index.apply(&gone, [], &payload(99)).unwrap();
+        alive.retain(|id, _| !gone.contains(id));
+        fresh.apply(&[], alive.iter().map(|(id, seed)| numbered(*id, *seed)), &payload(1)).unwrap();
+        for query in ["w1 w2 t0", "w3", "t1 w0 w4 w5 w6 w7"] {
+            let scored = |index: &LexicalIndex| index.searcher().search_with_moments(query, 100, None).unwrap();
+            let ((hits, moments), (expected, expected_moments)) = (scored(&index), scored(&fresh));
+            proptest::prop_assert_eq!(hits.len(), expected.len());
+            for hit in hits {
+                let same = expected.iter().find(|other| other.row_id == hit.row_id).unwrap();
+                // The order in which a chunk's terms are added up may differ.
+                proptest::prop_assert!((hit.score - same.score).abs() <= 1e-5 * same.score, "{} {}", hit.score, same.score);
+            }
+            let mean = |moments: ScoreMoments| -> f64 { moments.statistics().map_or(0.0, |statistics| statistics.mean()) };
+            proptest::prop_assert!((mean(moments) - mean(expected_moments)).abs() < 1e-5);
+        }
+    }
 }
