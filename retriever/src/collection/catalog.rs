@@ -34,7 +34,8 @@ impl Catalog {
         unfinished.iter().try_for_each(|path| files::remove_folder(path))?;
         let mut collections = BTreeMap::new();
         for path in finished {
-            let collection = Collection::open_with_next(&path, &options).await?;
+            // What opening needs on the way is a lot for the stack of whoever waits for it.
+            let collection = Box::pin(Collection::open_with_next(&path, &options)).await?;
             succession::remove_other_tables(&path)?;
             let spec = collection.spec();
             let key = (spec.tenant.clone(), spec.name.clone());
