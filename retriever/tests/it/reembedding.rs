@@ -230,8 +230,8 @@ async fn ended_after(moves: usize) {
                 false => format!("{line}\n"),
             });
             std::fs::write(ours.join("collection.toml"), counting_on.collect::<String>()).unwrap();
-            let table = std::fs::read_dir(&next).unwrap().map(|entry| entry.unwrap().path());
-            let table = table.filter(|path| path.extension().is_some_and(|ending| ending == "lance")).next().unwrap();
+            let mut paths = std::fs::read_dir(&next).unwrap().map(|entry| entry.unwrap().path());
+            let table = paths.find(|path| path.extension().is_some_and(|ending| ending == "lance")).unwrap();
             if moves > 0 {
                 std::fs::rename(&table, ours.join(table.file_name().unwrap())).unwrap();
             }
