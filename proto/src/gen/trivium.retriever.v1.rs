@@ -38,6 +38,64 @@ pub struct SetBlendResponse {
     #[prost(message, optional, tag = "1")]
     pub blend: ::core::option::Option<Blend>,
 }
+/// SetRerankRequest sets the second stage of a collection, or takes it back.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRerankRequest {
+    /// The collection.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The second stage. Unset takes the collection's own choice back, and the default holds again.
+    #[prost(enumeration = "RerankMethod", tag = "2")]
+    pub method: i32,
+}
+/// SetRerankResponse says what holds now. It is durable, and searches that come later use it.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetRerankResponse {
+    /// The second stage. Unset for the default.
+    #[prost(enumeration = "RerankMethod", tag = "1")]
+    pub method: i32,
+}
+/// RerankMethod says how the second stage scores the first candidates.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RerankMethod {
+    /// Not set: by late interaction where the collection has token vectors and the semantic leg runs, else not at all. A query
+    /// whose vector is sent along has to bring its token vectors then; nothing is encoded for this alone.
+    Unspecified = 0,
+    /// There is no second stage.
+    None = 1,
+    /// By the encoder's own token vectors: for each token of the query the most similar one of the passage.
+    LateInteraction = 2,
+    /// By the model host's cross-encoder, which reads query and passage together. One forward pass for each candidate.
+    CrossEncoder = 3,
+}
+impl RerankMethod {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RERANK_METHOD_UNSPECIFIED",
+            Self::None => "RERANK_METHOD_NONE",
+            Self::LateInteraction => "RERANK_METHOD_LATE_INTERACTION",
+            Self::CrossEncoder => "RERANK_METHOD_CROSS_ENCODER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RERANK_METHOD_UNSPECIFIED" => Some(Self::Unspecified),
+            "RERANK_METHOD_NONE" => Some(Self::None),
+            "RERANK_METHOD_LATE_INTERACTION" => Some(Self::LateInteraction),
+            "RERANK_METHOD_CROSS_ENCODER" => Some(Self::CrossEncoder),
+            _ => None,
+        }
+    }
+}
 /// MetadataField declares a metadata field, which becomes a column of its own.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -83,6 +141,9 @@ pub struct Collection {
     /// How far the adding of token vectors has come. Unset when none is under way.
     #[prost(message, optional, tag = "16")]
     pub token_upgrade: ::core::option::Option<TokenUpgrade>,
+    /// The second stage of searches that do not say. Unset for the default of all collections.
+    #[prost(enumeration = "RerankMethod", tag = "81")]
+    pub rerank: i32,
     /// How far the vectors of another encoder have come. Unset when none are being made.
     #[prost(message, optional, tag = "17")]
     pub reembedding: ::core::option::Option<Reembedding>,
@@ -383,7 +444,7 @@ pub mod as_of {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
 pub struct Rerank {
-    /// How.
+    /// How. Unset means what the collection has set, and else the default of all collections.
     #[prost(enumeration = "RerankMethod", tag = "1")]
     pub method: i32,
     /// How many of the first candidates, 2 to 200. Unset means 20.
@@ -403,13 +464,21 @@ pub struct RerankScore {
     /// Its rank after.
     #[prost(uint32, tag = "2")]
     pub rank_after: u32,
-    /// The method's own score: the mean cosine of the tokens, -1 to 1, or the cross-encoder's logit. Unset when it could say
-    /// nothing of this passage.
+    /// The method's own score: late interaction's, -1 to 1, or the cross-encoder's logit. Unset when it could say nothing of
+    /// this passage.
     #[prost(double, optional, tag = "3")]
     pub score: ::core::option::Option<f64>,
     /// What the hit is placed by; comparable within one search only.
     #[prost(double, tag = "4")]
     pub blended: f64,
+    /// What late interaction's score is made of, four fifths: the mean over the query's tokens of the cosine to the most similar
+    /// token of the passage, -1 to 1. Unset for other methods, and when there is no score.
+    #[prost(double, optional, tag = "81")]
+    pub passage_score: ::core::option::Option<f64>,
+    /// And one fifth: the cosine of the query's vector and that of the document's first chunk, -1 to 1. Where it is unset,
+    /// the passage's part is the score.
+    #[prost(double, optional, tag = "82")]
+    pub beginning_score: ::core::option::Option<f64>,
 }
 /// TokenMatch is a token of the query, and the token of the passage that is most similar to it.
 #[allow(clippy::all)]
@@ -424,7 +493,8 @@ pub struct TokenMatch {
     /// The place of the passage's token among its tokens, from 0.
     #[prost(uint32, tag = "3")]
     pub passage_place: u32,
-    /// The cosine of the two, -1 to 1. The mean over the query's tokens is the second stage's score.
+    /// The cosine of the two, -1 to 1. The mean over the query's tokens is the passage's part of the second stage's
+    /// score.
     #[prost(double, tag = "4")]
     pub similarity: f64,
 }
@@ -511,7 +581,7 @@ pub struct SearchRequest {
     /// find the same faster. Slow; meant for measuring what the faster ways miss.
     #[prost(bool, tag = "15")]
     pub exact: bool,
-    /// The second stage. Unset means the collection's default, see RerankMethod.
+    /// The second stage. Unset means what the collection has set, and else the default of all collections, see RerankMethod.
     #[prost(message, optional, tag = "18")]
     pub rerank: ::core::option::Option<Rerank>,
 }
@@ -738,45 +808,6 @@ impl Normalisation {
             "NORMALISATION_MAX" => Some(Self::Max),
             "NORMALISATION_MIN_MAX" => Some(Self::MinMax),
             "NORMALISATION_Z_SCORE" => Some(Self::ZScore),
-            _ => None,
-        }
-    }
-}
-/// RerankMethod says how the second stage scores the first candidates.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum RerankMethod {
-    /// Not set: by late interaction where the collection has token vectors and the semantic leg runs, else not at all. A query
-    /// whose vector is sent along has to bring its token vectors then; nothing is encoded for this alone.
-    Unspecified = 0,
-    /// There is no second stage.
-    None = 1,
-    /// By the encoder's own token vectors: for each token of the query the most similar one of the passage.
-    LateInteraction = 2,
-    /// By the model host's cross-encoder, which reads query and passage together. One forward pass for each candidate.
-    CrossEncoder = 3,
-}
-impl RerankMethod {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "RERANK_METHOD_UNSPECIFIED",
-            Self::None => "RERANK_METHOD_NONE",
-            Self::LateInteraction => "RERANK_METHOD_LATE_INTERACTION",
-            Self::CrossEncoder => "RERANK_METHOD_CROSS_ENCODER",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "RERANK_METHOD_UNSPECIFIED" => Some(Self::Unspecified),
-            "RERANK_METHOD_NONE" => Some(Self::None),
-            "RERANK_METHOD_LATE_INTERACTION" => Some(Self::LateInteraction),
-            "RERANK_METHOD_CROSS_ENCODER" => Some(Self::CrossEncoder),
             _ => None,
         }
     }
@@ -1570,6 +1601,33 @@ pub mod retriever_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// SetRerank sets which second stage a collection's searches have where they do not say.
+        pub async fn set_rerank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetRerankRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetRerankResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/trivium.retriever.v1.RetrieverService/SetRerank",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("trivium.retriever.v1.RetrieverService", "SetRerank"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// UpgradeCollection adds token vectors to the documents that have none, in the background and beside everything else.
         /// It goes on after a restart, and calling it again does no harm.
         pub async fn upgrade_collection(
@@ -1761,6 +1819,14 @@ pub mod retriever_service_server {
             request: tonic::Request<super::SetBlendRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SetBlendResponse>,
+            tonic::Status,
+        >;
+        /// SetRerank sets which second stage a collection's searches have where they do not say.
+        async fn set_rerank(
+            &self,
+            request: tonic::Request<super::SetRerankRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SetRerankResponse>,
             tonic::Status,
         >;
         /// UpgradeCollection adds token vectors to the documents that have none, in the background and beside everything else.
@@ -2488,6 +2554,51 @@ pub mod retriever_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SetBlendSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/trivium.retriever.v1.RetrieverService/SetRerank" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetRerankSvc<T: RetrieverService>(pub Arc<T>);
+                    impl<
+                        T: RetrieverService,
+                    > tonic::server::UnaryService<super::SetRerankRequest>
+                    for SetRerankSvc<T> {
+                        type Response = super::SetRerankResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetRerankRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RetrieverService>::set_rerank(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetRerankSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
