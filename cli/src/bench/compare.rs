@@ -68,10 +68,10 @@ pub async fn compare(targets: &[(String, Target)], turns: Turns) -> Result<Vec<R
     Ok(rows(targets.iter().map(|(name, _)| name.clone()), &rounds))
 }
 
-/// In which order the servers have their turns: another one begins each round, and every other round goes backwards, so
-/// that none always comes after the same one.
+/// In which order the servers have their turns: every other round goes backwards, so that none always comes after the same
+/// one, and after two rounds another one begins.
 fn order(round: usize, servers: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..servers).map(|nth| (nth + round) % servers).collect();
+    let mut order: Vec<usize> = (0..servers).map(|nth| (nth + round / 2) % servers).collect();
     if round % 2 == 1 {
         order.reverse();
     }
