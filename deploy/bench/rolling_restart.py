@@ -80,7 +80,7 @@ class Replica:
         for line in self.child.stdout:
             if line.startswith(b"ready "):
                 return
-        sys.exit(f"rolling_restart: {self.name} did not start, see {self.log}")
+        sys.exit(f"rolling_restart: {self.name} did not start: {self.log.read_text()[-2000:]}")
 
     def stop(self):
         """Asks it to end, and gives how long it drained, in seconds."""
