@@ -81,7 +81,7 @@ async fn run(seed: u64, rounds: u64) -> Summary {
     for (round, kill) in (1..).zip(kills) {
         // By a process that is not to die: a failpoint in the background may be reached before anything is written.
         let running = Running::start(retriever(&host, folder.path(), None));
-        check(&mut clients, &running.addr("retriever").to_owned(), &mut summary, round, &folder).await;
+        check(&mut clients, running.addr("retriever"), &mut summary, round, &folder).await;
         running.kill();
         if kill.needs_rebuild() {
             damage_index(folder.path());
