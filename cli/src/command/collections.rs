@@ -1,5 +1,6 @@
 //! `trivium collections`: what there is to search.
 
+mod background;
 mod calibrate;
 mod check;
 mod purge;

@@ -87,12 +87,13 @@ impl Catalog {
             };
         }
         let unfinished = files::unfinished(&self.folder, "new");
-        let made = self.make(&spec, &unfinished).await;
+        let place = self.folder.join(spec.folder());
+        let made = self.make(&spec, &unfinished, &place).await;
         if made.is_err() {
             files::remove_folder(&unfinished)?;
         }
         made?;
-        let collection = Arc::new(Collection::open(&self.folder.join(spec.folder()), &self.options).await?);
+        let collection = Arc::new(Collection::open(&place, &self.options).await?);
         self.put(collection.clone());
         Ok(collection)
     }
@@ -125,10 +126,16 @@ impl Catalog {
         }
     }
 
-    async fn make(&self, spec: &CollectionSpec, unfinished: &Path) -> Result<(), CollectionError> {
+    /// Makes the folder of an empty collection at `unfinished`, and gives it its place when it is whole.
+    pub(super) async fn make(
+        &self,
+        spec: &CollectionSpec,
+        unfinished: &Path,
+        place: &Path,
+    ) -> Result<(), CollectionError> {
         files::make_folder(unfinished)?;
         VectorTable::create(&unfinished.join(&spec.table), spec.layout(), &self.options.caches).await?;
         spec.write(&unfinished.join(files::SPEC))?;
-        files::rename_durably(unfinished, &self.folder.join(spec.folder()))
+        files::rename_durably(unfinished, place)
     }
 }

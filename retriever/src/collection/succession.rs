@@ -9,7 +9,6 @@ use super::catalog::Catalog;
 use super::directory::Directory;
 use super::spec::{CollectionSpec, EmbedderRef};
 use super::{Blend, Collection, CollectionError, CollectionOptions, files, snapshots, upgrade};
-use crate::vector::VectorTable;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,11 +114,7 @@ impl Catalog {
         }
         drop_next(collection, &mut next).await?;
         let path = collection.folder.join(NEXT);
-        let unfinished = files::unfinished(&collection.folder, NEXT);
-        files::make_folder(&unfinished)?;
-        VectorTable::create(&unfinished.join(&spec.table), spec.layout(), &self.options.caches).await?;
-        spec.write(&unfinished.join(files::SPEC))?;
-        files::rename_durably(&unfinished, &path)?;
+        self.make(&spec, &files::unfinished(&collection.folder, NEXT), &path).await?;
         *next = Some(Arc::new(Collection::open(&path, &self.options).await?));
         collection.note_succession(Succession {
             embedder: spec.embedder,

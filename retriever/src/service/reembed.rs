@@ -5,7 +5,7 @@
 
 use super::background::{Pauses, stands_still};
 use super::{Limits, Retriever, check_dimension, check_encoder, collection_error};
-use crate::collection::{Catalog, Change, Collection, EmbedderRef, Succession};
+use crate::collection::{Catalog, Change, Collection, Difference, EmbedderRef, Succession};
 use crate::embedder::Embedder;
 use crate::ingest::{Ingest, write_error};
 use crate::stored::{StoredDocument, read_documents};
@@ -90,14 +90,15 @@ impl Work {
 
     async fn reembed(&self) -> Result<(), Error> {
         for _ in 0..MOST_ROUNDS {
-            if self.left().await? <= DOCUMENTS_PER_WRITE {
+            let difference = self.difference().await?;
+            if difference.len() <= DOCUMENTS_PER_WRITE {
                 break;
             }
-            self.copy_what_differs().await?;
+            self.copy_what_differs(difference).await?;
         }
         // Dropped when this is over, one way or the other: the writes that waited go to whichever collection there is.
         let _held = self.collection.hold_writes().await;
-        self.copy_what_differs().await?;
+        self.copy_what_differs(self.difference().await?).await?;
         let successor = self.catalog.succeed(&self.collection).await.map_err(|error| collection_error(&error))?;
         let (spec, published) = (successor.spec(), successor.published());
         tracing::info!(
@@ -109,16 +110,15 @@ impl Work {
         Ok(())
     }
 
-    /// How many documents differ, which is noted as well.
-    async fn left(&self) -> Result<usize, Error> {
+    /// Which documents differ. How many are left is noted as well.
+    async fn difference(&self) -> Result<Difference, Error> {
         let next = self.next().await?;
         let difference = self.collection.difference_to(&next);
         self.note(&next, difference.missing.len());
-        Ok(difference.len())
+        Ok(difference)
     }
 
-    async fn copy_what_differs(&self) -> Result<(), Error> {
-        let difference = self.collection.difference_to(&*self.next().await?);
+    async fn copy_what_differs(&self, difference: Difference) -> Result<(), Error> {
         let mut left = difference.missing.len();
         for documents in difference.missing.chunks(DOCUMENTS_PER_WRITE) {
             self.copy(documents).await?;

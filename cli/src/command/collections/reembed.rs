@@ -1,14 +1,10 @@
 //! `trivium collections reembed`: the vectors of another encoder.
 
-use std::time::Duration;
-
-use anyhow::{Context, bail};
+use anyhow::bail;
 use trivium_proto::model::v1::ModelRef;
 
-use crate::{args::RetrieverEndpoint, clients::Retriever, command::eval::bar, output};
-
-/// How often to look how far it has come.
-const INTERVAL: Duration = Duration::from_millis(500);
+use super::background::{Step, wait};
+use crate::{args::RetrieverEndpoint, clients::Retriever, output};
 
 /// Arguments of `trivium collections reembed`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +24,7 @@ pub struct Args {
 /// Begins, and waits until the new vectors have taken the place of those of before.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let retriever = Retriever::connect(&args.endpoint.url)?;
-    let mut collection = retriever.reembed(&args.name, args.encoder).await?;
+    let collection = retriever.reembed(&args.name, args.encoder).await?;
     let Some(wanted) = collection.reembedding.as_ref().and_then(|begun| begun.embedder.clone()) else {
         let embedder = named(&collection.embedder.unwrap_or_default());
         return Ok(output::line(format!("{} has the vectors of {embedder}", args.name))?);
@@ -36,16 +32,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if args.no_wait {
         return Ok(output::line(format!("{} is being given the vectors of {}", args.name, named(&wanted)))?);
     }
-    let progress = bar("embedding", collection.documents);
-    while let Some(begun) = collection.reembedding.take() {
-        if !begun.problem.is_empty() {
-            bail!("the re-embedding stands still ({}): {}", begun.problem, begun.problem_detail);
-        }
-        progress.set_position(collection.documents.saturating_sub(begun.documents_left));
-        tokio::time::sleep(INTERVAL).await;
-        collection = retriever.collection(&args.name).await?.context("the collection is gone")?;
-    }
-    progress.finish_and_clear();
+    let collection = wait(&retriever, collection, ("the re-embedding", "embedding"), |collection| {
+        let begun = collection.reembedding.take()?;
+        let (documents_left, problem) = (Some(begun.documents_left), begun.problem);
+        Some(Step { documents_left, problem, problem_detail: begun.problem_detail })
+    })
+    .await?;
     let embedder = collection.embedder.unwrap_or_default();
     if embedder != wanted {
         bail!("the re-embedding was taken back; {} has the vectors of {}", args.name, named(&embedder));

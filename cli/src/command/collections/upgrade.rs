@@ -1,13 +1,9 @@
 //! `trivium collections upgrade`: token vectors for documents from before.
 
-use std::time::Duration;
+use anyhow::Context;
 
-use anyhow::{Context, bail};
-
-use crate::{args::RetrieverEndpoint, clients::Retriever, command::eval::bar, output};
-
-/// How often to look how far it has come.
-const INTERVAL: Duration = Duration::from_millis(500);
+use super::background::{Step, wait};
+use crate::{args::RetrieverEndpoint, clients::Retriever, output};
 
 /// Arguments of `trivium collections upgrade`.
 #[derive(Debug, clap::Args)]
@@ -24,22 +20,16 @@ pub struct Args {
 /// Begins the upgrade, and waits until every document has token vectors.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let retriever = Retriever::connect(&args.endpoint.url)?;
-    let mut collection = retriever.upgrade(&args.name).await?;
+    let collection = retriever.upgrade(&args.name).await?;
     if args.no_wait {
         return Ok(output::line(format!("{} is being upgraded", args.name))?);
     }
-    let progress = bar("adding token vectors", collection.documents);
-    while let Some(upgrade) = collection.token_upgrade.take() {
-        if !upgrade.problem.is_empty() {
-            bail!("the upgrade stands still ({}): {}", upgrade.problem, upgrade.problem_detail);
-        }
-        if upgrade.documents_left > 0 {
-            progress.set_position(collection.documents.saturating_sub(upgrade.documents_left));
-        }
-        tokio::time::sleep(INTERVAL).await;
-        collection = retriever.collection(&args.name).await?.context("the collection is gone")?;
-    }
-    progress.finish_and_clear();
+    let collection = wait(&retriever, collection, ("the upgrade", "adding token vectors"), |collection| {
+        let upgrade = collection.token_upgrade.take()?;
+        let documents_left = Some(upgrade.documents_left).filter(|left| *left > 0);
+        Some(Step { documents_left, problem: upgrade.problem, problem_detail: upgrade.problem_detail })
+    })
+    .await?;
     let projection = collection.token_projection.context("the collection has no token vectors")?;
     let words = format!("every document of {} has token vectors by {}", args.name, projection.name);
     Ok(output::line(format!("{words}/{}", projection.version))?)
