@@ -152,14 +152,21 @@ struct Writer<'a> {
 /// The input of one or more linear layers.
 enum Operand<'a> {
     Floats(&'a Value),
-    /// Bytes, what one step of them is worth, and the byte that stands for zero; the last two
-    /// are found anew for each batch.
-    Bytes {
-        values: Value,
-        scale: Value,
-        zero: Value,
-    },
+    Bytes(Bytes),
 }
+
+/// Bytes, what one step of them is worth, and the byte that stands for zero; the last two are
+/// found anew for each batch.
+struct Bytes {
+    values: Value,
+    scale: Value,
+    zero: Value,
+    /// What each token was divided by before; `None` where none was.
+    tokens: Option<Value>,
+}
+
+/// What a token's values are divided by, at least: those of a token of zeros stay zeros.
+const LEAST_MAGNITUDE: f32 = 1e-20;
 
 impl Writer<'_> {
     /// Turns the 0/1 mask into what is added to attention scores: `[batch, 1, 1, sequence]`.
@@ -237,11 +244,11 @@ impl Writer<'_> {
         let name = format!("{from}.attention.output.LayerNorm");
         let attended = self.layer_norm(&name, &format!("{from}.attended"), &sum)?;
         let name = format!("{from}.intermediate.dense");
-        let operand = self.operand(&name, &attended);
+        let operand = self.operand_by_token(&name, &attended);
         let expanded = self.linear(&name, &operand, width, inner)?;
         let active = self.graph.node("Gelu", &format!("{from}.gelu"), &[&expanded]);
         let name = format!("{from}.output.dense");
-        let operand = self.operand(&name, &active);
+        let operand = self.operand_by_token(&name, &active);
         let reduced = self.linear(&name, &operand, inner, width)?;
         let sum_name = format!("{from}.output.sum");
         let sum = self.graph.node("Add", &sum_name, &[&reduced, &attended]);
@@ -294,13 +301,34 @@ impl Writer<'_> {
     fn operand<'v>(&mut self, name: &str, input: &'v Value) -> Operand<'v> {
         match self.precision {
             Precision::Fp32 => Operand::Floats(input),
-            Precision::Int8 => {
-                let name = format!("{name}.quantised");
-                let parts = ["values", "scale", "zero"];
-                let [values, scale, zero] = self.graph.node_of("DynamicQuantizeLinear", &name, &[input], parts);
-                Operand::Bytes { values, scale, zero }
-            }
+            Precision::Int8 => Operand::Bytes(self.bytes(name, input, None)),
         }
+    }
+
+    /// As [`operand`](Self::operand), each token divided by its largest magnitude first. A few tokens have
+    /// values many times those of the others around the feed-forward part, and one scale for all would leave
+    /// the others a few of its 256 steps.
+    fn operand_by_token<'v>(&mut self, name: &str, input: &'v Value) -> Operand<'v> {
+        if self.precision == Precision::Fp32 {
+            return Operand::Floats(input);
+        }
+        let graph = &mut self.graph;
+        let part = |part: &str| format!("{name}.{part}");
+        let magnitudes = graph.node("Abs", &part("magnitudes"), &[input]);
+        let axes = graph.ints(&part("axes"), &[1], &[-1]);
+        let keep = vec![("keepdims", Attribute::Int(1))];
+        let largest = graph.node_with("ReduceMax", &part("largest"), &[&magnitudes, &axes], keep);
+        let least = graph.floats(&part("least"), &[], &[LEAST_MAGNITUDE]);
+        let tokens = graph.node("Max", &part("tokens"), &[&largest, &least]);
+        let even = graph.node("Div", &part("even"), &[input, &tokens]);
+        Operand::Bytes(self.bytes(name, &even, Some(tokens)))
+    }
+
+    fn bytes(&mut self, name: &str, input: &Value, tokens: Option<Value>) -> Bytes {
+        let name = format!("{name}.quantised");
+        let parts = ["values", "scale", "zero"];
+        let [values, scale, zero] = self.graph.node_of("DynamicQuantizeLinear", &name, &[input], parts);
+        Bytes { values, scale, zero, tokens }
     }
 
     /// `x W^T + b`, with the weight stored transposed, since the product wants `[in, out]`
@@ -315,10 +343,7 @@ impl Writer<'_> {
                 let weight = self.graph.floats(&format!("{name}.weight"), &[from, to], &weight);
                 self.graph.node("MatMul", &format!("{name}.product"), &[input, &weight])
             }
-            Operand::Bytes { values, scale, zero } => {
-                let weight = quantise(&weight, to, from);
-                self.integer_product(name, [values, scale, zero], &weight, [from, to])
-            }
+            Operand::Bytes(bytes) => self.integer_product(name, bytes, &quantise(&weight, to, from), [from, to]),
         };
         Ok(self.graph.node("Add", &format!("{name}.linear"), &[&product, &bias]))
     }
@@ -326,22 +351,21 @@ impl Writer<'_> {
     /// The product of bytes and quantised weights, scaled back to floats. The engine makes one
     /// operation of the product, the conversion and the scaling, for which it needs the zero
     /// points spelled out and the scales multiplied with each other first.
-    fn integer_product(
-        &mut self,
-        name: &str,
-        [values, scale, zero]: [&Value; 3],
-        weight: &Quantised,
-        [from, to]: [usize; 2],
-    ) -> Value {
+    fn integer_product(&mut self, name: &str, bytes: &Bytes, weight: &Quantised, [from, to]: [usize; 2]) -> Value {
         let graph = &mut self.graph;
         let weights = graph.bytes(&format!("{name}.weight"), &[from, to], &weight.values);
         let weight_zero = graph.bytes(&format!("{name}.weight.zero"), &[to], &vec![0; to]);
         let weight_scale = graph.floats(&format!("{name}.weight.scale"), &[to], &weight.scales);
+        let Bytes { values, scale, zero, tokens } = bytes;
         let product = graph.node("MatMulInteger", &format!("{name}.integers"), &[values, &weights, zero, &weight_zero]);
         let to_float = vec![("to", Attribute::Int(1))];
         let product = graph.node_with("Cast", &format!("{name}.floats"), &[&product], to_float);
         let scales = graph.node("Mul", &format!("{name}.scales"), &[scale, &weight_scale]);
-        graph.node("Mul", &format!("{name}.product"), &[&product, &scales])
+        let product = graph.node("Mul", &format!("{name}.product"), &[&product, &scales]);
+        match tokens {
+            Some(tokens) => graph.node("Mul", &format!("{name}.restored"), &[&product, tokens]),
+            None => product,
+        }
     }
 
     fn layer_norm(&mut self, from: &str, name: &str, input: &Value) -> Result<Value, OnnxError> {
