@@ -50,6 +50,8 @@ pub struct Options {
     pub index_cache_bytes: usize,
     /// Budget of Lance's metadata cache, in bytes, for all collections together.
     pub metadata_cache_bytes: usize,
+    /// Budget of the token vectors of recent searches, in bytes, for all collections together; 0 keeps none.
+    pub token_vectors_cache_bytes: u64,
     /// The newest states of each collection that are kept, at least 1; the published one is among them.
     pub snapshots_newest: usize,
     /// Of older states, the last of each interval of this length is kept, in milliseconds; 0 keeps none.
@@ -89,6 +91,7 @@ impl Default for Options {
             cleanup_commits: 32,
             index_cache_bytes: 256 * MIB,
             metadata_cache_bytes: 128 * MIB,
+            token_vectors_cache_bytes: 64 << 20,
             lexical_writer_bytes: LexicalOptions::default().writer_memory_bytes,
         }
     }
@@ -127,7 +130,8 @@ impl Options {
     pub fn collections(&self) -> CollectionOptions {
         CollectionOptions {
             lexical: LexicalOptions { writer_memory_bytes: self.lexical_writer_bytes, ..LexicalOptions::default() },
-            caches: TableCaches::new(self.index_cache_bytes, self.metadata_cache_bytes),
+            caches: TableCaches::new(self.index_cache_bytes, self.metadata_cache_bytes)
+                .with_token_vectors(self.token_vectors_cache_bytes),
             exact_vectors_bytes: self.exact_vectors_bytes,
             index_tail_rows: self.index_tail_rows,
             write_queue: self.write_queue,

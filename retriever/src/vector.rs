@@ -34,7 +34,7 @@ pub use scan::IndexRow;
 pub use schema::TableLayout;
 pub use search::VectorHit;
 pub use store::{TableCaches, VectorTable};
-pub use tokens::TokenColumn;
+pub use tokens::{RowTokens, TokenColumn};
 pub use versions::Removed;
 
 /// What the table does, as a future behind a pointer. Lance's futures are large, and are compiled anew in every crate

@@ -38,8 +38,8 @@ impl VectorTable {
         .boxed()
     }
 
-    /// Removes all versions but this one, which must be the newest, and every file that it does not name; gives the bytes
-    /// that were freed. Nothing may be writing to the table meanwhile.
+    /// Removes all versions but this one, which must be the newest, and every file that it does not name, and drops what is
+    /// kept in memory of any table's token vectors; gives the bytes that were freed. Nothing may be writing to the table meanwhile.
     ///
     /// # Errors
     /// A file cannot be removed. What was removed before stays removed.
@@ -53,6 +53,7 @@ impl VectorTable {
                 .map_err(failed("list its versions"))?
                 .build();
             let stats = self.dataset.cleanup_with_policy(policy).await.map_err(failed("remove versions"))?;
+            self.kept_tokens.clear();
             match stats.failed_deletes {
                 0 => Ok(stats.bytes_removed),
                 left => Err(VectorError::damaged(format!("{left} files of removed versions could not be deleted"))),

@@ -126,6 +126,12 @@ impl ExactVectors {
         Some(segment.rows.vector(segment.place(id)?, self.dimension))
     }
 
+    /// The inner product of a live row's vector with `query`, as [`nearest`](Self::nearest) gives it; `None` when there is
+    /// no such row.
+    pub fn similarity(&self, id: u64, query: &[f32]) -> Option<f32> {
+        self.get(id).map(|vector| dot(query, vector))
+    }
+
     /// The `k` live rows, of these alone where some are named, whose vectors have the largest inner product with
     /// `query`, the largest first, rows of equal similarity by their ids. Takes time in proportion to all rows, on as many
     /// cores as are free; call it off the async threads.

@@ -3,6 +3,7 @@
 use super::durable::DurableCommits;
 use super::index::IndexState;
 use super::schema::{self, TableLayout};
+use super::tokens::KeptTokens;
 use super::{TableFuture, TokenColumn, VectorError, failed};
 use arrow_array::RecordBatchIterator;
 use futures::FutureExt;
@@ -18,12 +19,20 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct TableCaches {
     session: Arc<Session>,
+    tokens: KeptTokens,
 }
 
 impl TableCaches {
     /// Caches of at most these sizes. Lance's own defaults, 6 GiB and 1 GiB, suit a machine that does nothing else.
     pub fn new(index_bytes: usize, metadata_bytes: usize) -> Self {
-        Self { session: Arc::new(Session::new(index_bytes, metadata_bytes, Arc::default())) }
+        let session = Arc::new(Session::new(index_bytes, metadata_bytes, Arc::default()));
+        Self { session, tokens: KeptTokens::new(0) }
+    }
+
+    /// The same, with about this many bytes for token vectors of recent searches; without it none are kept.
+    #[must_use]
+    pub fn with_token_vectors(self, bytes: u64) -> Self {
+        Self { tokens: KeptTokens::new(bytes), ..self }
     }
 }
 
@@ -36,6 +45,7 @@ pub struct VectorTable {
     pub(super) index: Arc<IndexState>,
     /// Versions that the tables before this one had, from which it counts on.
     pub(super) versions_before: u64,
+    pub(super) kept_tokens: KeptTokens,
     commits: Arc<DurableCommits>,
 }
 
@@ -67,7 +77,7 @@ impl VectorTable {
             let no_rows = RecordBatchIterator::new(std::iter::empty(), layout.schema(&table_id));
             let dataset =
                 Dataset::write(no_rows, location(folder)?.as_str(), Some(params)).await.map_err(failed("be made"))?;
-            Self::wrap(dataset, layout, commits).await
+            Self::wrap(dataset, layout, commits, caches).await
         }
         .boxed()
     }
@@ -85,7 +95,7 @@ impl VectorTable {
                 .with_commit_handler(commits.clone());
             let dataset = builder.load().await.map_err(failed("be opened"))?;
             layout.check(&arrow_schema::Schema::from(dataset.schema()))?;
-            let table = Self::wrap(dataset, layout, commits).await?;
+            let table = Self::wrap(dataset, layout, commits, caches).await?;
             table.settle().await?;
             Ok(table)
         }
@@ -185,8 +195,8 @@ impl VectorTable {
         };
         let index = Arc::new(IndexState::read(&dataset).await?);
         let (table_id, commits) = (self.table_id.clone(), self.commits.clone());
-        let versions_before = self.versions_before;
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before, commits })
+        let (versions_before, kept_tokens) = (self.versions_before, self.kept_tokens.clone());
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before, kept_tokens, commits })
     }
 
     async fn settle(&self) -> Result<(), VectorError> {
@@ -194,7 +204,12 @@ impl VectorTable {
         self.commits.settle(self.dataset.manifest(), name).await.map_err(VectorError::Sync)
     }
 
-    async fn wrap(dataset: Dataset, layout: TableLayout, commits: Arc<DurableCommits>) -> Result<Self, VectorError> {
+    async fn wrap(
+        dataset: Dataset,
+        layout: TableLayout,
+        commits: Arc<DurableCommits>,
+        caches: &TableCaches,
+    ) -> Result<Self, VectorError> {
         if !dataset.manifest().uses_stable_row_ids() {
             return Err(VectorError::damaged("its row ids are not stable"));
         }
@@ -202,7 +217,8 @@ impl VectorTable {
         let tokens = TokenColumn::of(&arrow_schema::Schema::from(dataset.schema()))?;
         let layout = Arc::new(TableLayout { tokens, ..layout });
         let index = Arc::new(IndexState::read(&dataset).await?);
-        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before: 0, commits })
+        let kept_tokens = caches.tokens.clone();
+        Ok(Self { dataset: Arc::new(dataset), layout, table_id, index, versions_before: 0, kept_tokens, commits })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The column of token vectors, which a second stage reads for a few rows of each search.
 
+mod kept;
+
 use super::schema::{self, TOKEN_VECTORS};
 use super::{ChunkRow, TableFuture, VectorError, VectorTable, decode, failed};
 use arrow_array::cast::AsArray;
@@ -11,6 +13,9 @@ use lance::dataset::NewColumnTransform;
 use lance_core::ROW_ID;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+pub(super) use kept::KeptTokens;
+pub use kept::RowTokens;
 
 /// Keys in the column's metadata. The table itself says what made its token vectors, so that each version of it does.
 const PROJECTION_NAME: &str = "trivium:projection_name";
@@ -105,21 +110,35 @@ impl VectorTable {
     ///
     /// # Errors
     /// The table has no token vectors, or cannot be read.
-    pub fn take_token_vectors<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, HashMap<u64, Vec<i8>>> {
+    pub fn take_token_vectors<'a>(&'a self, row_ids: &'a [u64]) -> TableFuture<'a, HashMap<u64, RowTokens>> {
         async move {
             if self.layout.tokens.is_none() {
                 return Err(VectorError::damaged("the table has no token vectors"));
             }
-            let batch = self.take(row_ids, std::iter::once(TOKEN_VECTORS.to_owned())).await?;
-            let ids = decode::big_number(&batch, ROW_ID)?;
-            let wrong = || VectorError::damaged("the column of token vectors holds something else");
-            let column = batch.column_by_name(schema::TOKEN_VECTORS).ok_or_else(wrong)?;
-            let values = column.as_binary_opt::<i32>().ok_or_else(wrong)?;
-            let present = (0..batch.num_rows()).filter(|row| !values.is_null(*row));
-            let numbers = |row| values.value(row).iter().map(|number| number.cast_signed()).collect();
-            Ok(present.map(|row| (ids.value(row), numbers(row))).collect())
+            let mut found = self.kept_tokens.get(&self.table_id, row_ids);
+            let mut missing: Vec<u64> = row_ids.iter().copied().filter(|row_id| !found.contains_key(row_id)).collect();
+            // Rows in the order that they are stored in need not be put in another one after they were read.
+            missing.sort_unstable();
+            if !missing.is_empty() {
+                for (row_id, tokens) in self.read_token_vectors(&missing).await? {
+                    self.kept_tokens.keep(&self.table_id, row_id, &tokens);
+                    found.insert(row_id, tokens);
+                }
+            }
+            Ok(found)
         }
         .boxed()
+    }
+
+    async fn read_token_vectors(&self, row_ids: &[u64]) -> Result<Vec<(u64, RowTokens)>, VectorError> {
+        let batch = self.take(row_ids, std::iter::once(TOKEN_VECTORS.to_owned())).await?;
+        let ids = decode::big_number(&batch, ROW_ID)?;
+        let wrong = || VectorError::damaged("the column of token vectors holds something else");
+        let column = batch.column_by_name(schema::TOKEN_VECTORS).ok_or_else(wrong)?;
+        let values = column.as_binary_opt::<i32>().ok_or_else(wrong)?;
+        let present = (0..batch.num_rows()).filter(|row| !values.is_null(*row));
+        let numbers = |row| values.value(row).iter().map(|number| number.cast_signed()).collect();
+        Ok(present.map(|row| (ids.value(row), numbers(row))).collect())
     }
 }
 
@@ -162,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn what_was_written_comes_back_by_row_and_the_table_says_what_made_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, caches) = (folder.path().join("t.lance"), TableCaches::new(1 << 20, 1 << 20));
+        let caches = TableCaches::new(1 << 20, 1 << 20).with_token_vectors(1 << 20);
+        let path = folder.path().join("t.lance");
         let layout = TableLayout { dimension: 2, fields: Vec::new(), tokens: Some(column()) };
         let table = VectorTable::create(&path, layout.clone(), &caches).await.unwrap();
         let rows = [row(0, Some(vec![1, -2, 127, -127])), row(1, None), row(2, Some(Vec::new()))];
@@ -171,8 +191,13 @@ mod tests {
         // Whoever opens it need not know.
         let opened = VectorTable::open(&path, TableLayout { tokens: None, ..layout }, &caches).await.unwrap();
         assert_eq!(opened.layout().tokens, Some(column()));
-        let found = opened.take_token_vectors(&[ids[2], ids[0], ids[1]]).await.unwrap();
-        assert_eq!(found, HashMap::from([(ids[0], vec![1, -2, 127, -127]), (ids[2], Vec::new())]));
+        let of = |row_id, tokens: &[i8]| (row_id, RowTokens::from(tokens));
+        // What is kept of the last row is put together with what is read of the others.
+        assert_eq!(opened.take_token_vectors(&ids[2..]).await.unwrap(), HashMap::from([of(ids[2], &[])]));
+        for _ in ["read", "kept"] {
+            let found = opened.take_token_vectors(&[ids[2], ids[0], ids[1]]).await.unwrap();
+            assert_eq!(found, HashMap::from([of(ids[0], &[1, -2, 127, -127]), of(ids[2], &[])]));
+        }
         let half = table.commit(&[row(0, Some(vec![1]))], &[]).await;
         assert!(matches!(half, Err(VectorError::Dimension { expected: 2, found: 1 })));
     }

@@ -3,7 +3,7 @@
 use super::{Matched, Parts, Score, Scores, SecondStage, projection};
 use crate::collection::CollectionError;
 use crate::search::read_error;
-use crate::vector::TokenColumn;
+use crate::vector::{RowTokens, TokenColumn};
 use std::collections::HashMap;
 use trivium_ranking::beginning::{cosine, with_beginning};
 use trivium_ranking::late_interaction::{LateInteraction, TokenVectors, mean_similarity};
@@ -17,7 +17,7 @@ struct Query {
 
 /// What was read of the candidates, by row id.
 struct Candidates {
-    token_vectors: HashMap<u64, Vec<i8>>,
+    token_vectors: HashMap<u64, RowTokens>,
     /// The vectors of their documents' first chunks.
     beginnings: HashMap<u64, Vec<f32>>,
 }
@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn passages_without_tokens_have_no_score() {
-        let token_vectors = HashMap::from([(1, vec![0, 5]), (2, Vec::new()), (3, vec![7, 0, 0, 7])]);
+        let rows: [(u64, RowTokens); 3] = [(1, [0, 5].into()), (2, [].into()), (3, [7, 0, 0, 7].into())];
+        let token_vectors = HashMap::from(rows);
         let candidates = Candidates { token_vectors, beginnings: HashMap::new() };
         let scores = score(&query(&[1, 0]), &candidates, &column(), true).unwrap();
         let best = scores[&3].matched.as_ref().unwrap().matches.iter().map(|found| found.passage_token);
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn of_equal_passages_the_one_whose_document_begins_better_comes_first() {
-        let token_vectors = HashMap::from([(1, vec![7, 0]), (2, vec![7, 0]), (3, vec![7, 0])]);
+        let token_vectors = HashMap::from([1, 2, 3].map(|row| (row, [7, 0].into())));
         let beginnings = HashMap::from([(1, vec![0.0, 1.0]), (2, vec![1.0, 0.0])]);
         let scores = score(&query(&[1, 0]), &Candidates { token_vectors, beginnings }, &column(), false).unwrap();
         let parts = |row: u64| scores[&row].parts.map(|parts| (parts.passage.round(), parts.beginning));
