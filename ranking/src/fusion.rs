@@ -8,7 +8,9 @@
 //! The rules that hold for every method:
 //!
 //! - An item that a leg did not return receives nothing from that leg, so the
-//!   shares of an item add up to its score, and no score is negative.
+//!   shares of an item add up to its score, and no score is negative. Whoever
+//!   can tell a leg's scores of what the other legs returned adds them to its
+//!   ranking, so that no candidate is judged by one leg alone.
 //! - A leg without candidates changes nothing: its weight goes to the others in
 //!   proportion to theirs.
 //! - Ties are broken by the best rank in any single leg, then by key.
@@ -77,12 +79,15 @@ pub struct Leg<K> {
     /// The distribution of the leg's scores over the whole collection, where it
     /// is known; [`Normalisation::ZScore`] uses it in place of the candidates'.
     pub statistics: Option<Statistics>,
+    /// The score of every item that the ranking does not hold, where it is known;
+    /// [`Normalisation::ZScore`] measures from it beside such statistics.
+    pub absent: Option<f64>,
 }
 
 impl<K> Leg<K> {
     /// A leg that knows no more than its candidates.
     pub fn new(ranking: Ranking<K>, weight: Weight) -> Self {
-        Self { ranking, weight, statistics: None }
+        Self { ranking, weight, statistics: None, absent: None }
     }
 }
 
@@ -162,7 +167,7 @@ fn leg_parts<K>(leg: &Leg<K>, weight: f64, fusion: &Fusion) -> Vec<Part> {
     let scores: Vec<f64> = leg.ranking.items().iter().map(|item| item.score).collect();
     let normalised: Vec<f64> = match fusion {
         Fusion::ReciprocalRank { k } => (1..=scores.len()).map(|rank| 1.0 / (k.get() + rank as f64)).collect(),
-        Fusion::Convex { normalisation } => normalisation.apply(&scores, leg.statistics.as_ref()),
+        Fusion::Convex { normalisation } => normalisation.apply(&scores, leg.statistics.as_ref(), leg.absent),
     };
     let rows = scores.into_iter().zip(normalised).zip(1_u32..);
     rows.map(|((score, normalised), rank)| Part { rank, score, normalised, share: weight * normalised }).collect()

@@ -10,11 +10,12 @@ mod explain;
 mod filter;
 mod folder;
 mod index;
-mod moments;
 mod passages;
 mod properties;
 mod query;
+mod rows;
 mod schema;
+mod scores;
 mod searcher;
 mod statistics;
 
@@ -28,6 +29,7 @@ use crate::hash::ContentHash;
 
 pub use explain::TermPart;
 pub use index::LexicalIndex;
+pub use scores::LexicalScores;
 pub use searcher::LexicalSearcher;
 
 /// One chunk as the lexical leg sees it.

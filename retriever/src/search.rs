@@ -2,6 +2,7 @@
 
 mod annotate;
 mod assemble;
+mod completion;
 mod filter;
 mod legs;
 mod partial;
@@ -222,7 +223,7 @@ async fn run(
     let mut made = || outcomes.iter_mut().find_map(|outcome| outcome.encoded.take());
     let encoded = encoded.or_else(|| made().map(|(vector, tokens)| (vector, Some(tokens))));
     let legs: Vec<LegReport> = outcomes.iter().map(LegOutcome::report).chain(missing).collect();
-    let mut ranking = rank(outcomes, &query);
+    let mut ranking = rank(collection, outcomes, &query).await?;
     let rerank = match method.filter(|_| ranking.rows.len() > 1) {
         Some(method) => {
             let deadline = deadline.for_downstream().min(Deadline::after(depth.rerank_budget));
@@ -258,14 +259,17 @@ struct Ranked {
     rescored: HashMap<u64, Rescored>,
 }
 
-fn rank(outcomes: Vec<LegOutcome>, query: &SearchQuery) -> Ranked {
+async fn rank(collection: &Collection, outcomes: Vec<LegOutcome>, query: &SearchQuery) -> Result<Ranked, Error> {
     let legs: Vec<Leg> = outcomes.iter().map(|outcome| outcome.leg).collect();
     let rows = match outcomes.len() {
         1 => outcomes.into_iter().flat_map(LegOutcome::into_alone).collect(),
-        _ => telemetry::fuse(query).in_scope(|| {
-            let weighted: Vec<_> = outcomes.into_iter().map(|outcome| outcome.into_weighted(query.weights)).collect();
-            fuse(&weighted, &query.fusion)
-        }),
+        _ => {
+            let fused = async {
+                let weighted = completion::weighted(collection, outcomes, query).await?;
+                Ok::<_, Error>(fuse(&weighted, &query.fusion))
+            };
+            fused.instrument(telemetry::fuse(query)).await?
+        }
     };
-    Ranked { legs, rows, rescored: HashMap::new() }
+    Ok(Ranked { legs, rows, rescored: HashMap::new() })
 }

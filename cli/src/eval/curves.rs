@@ -54,7 +54,7 @@ async fn candidates(
         for hit in found.hits.into_iter().filter(|hit| query.id.is_empty() || hit.document_id != query.id) {
             let placed = |leg: Leg| {
                 let score = hit.legs.iter().find(|score| score.leg() == leg)?;
-                (score.rank <= DEPTH).then_some(Placed { rank: score.rank, normalised: score.normalised_score })
+                Some(Placed { rank: score.rank, normalised: score.normalised_score })
             };
             let candidate =
                 Candidate { lexical: placed(Leg::Lexical), semantic: placed(Leg::Semantic), document: hit.document_id };

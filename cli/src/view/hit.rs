@@ -38,7 +38,7 @@ pub struct Hit {
     pub uri: String,
     /// The fused score, or the only leg's.
     pub score: f64,
-    /// What each leg said; a leg that did not find it is absent.
+    /// What each leg said; a leg that has no score for it is absent.
     pub legs: Legs,
     /// Where the passage matches words of the query: first code point and one past the last.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -592,7 +592,8 @@ pub struct LegScore {
     /// The leg.
     #[prost(enumeration = "Leg", tag = "1")]
     pub leg: i32,
-    /// Rank in that leg, from 1.
+    /// Rank in that leg, from 1. A fusion by z-scores asks each leg for its score of what the other one found, too; such a hit
+    /// comes after the leg's own candidates.
     #[prost(uint32, tag = "2")]
     pub rank: u32,
     /// The leg's own score: BM25, or the inner product of the query's vector and the chunk's, which lies between -1 and 1.

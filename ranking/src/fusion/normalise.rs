@@ -21,7 +21,8 @@ pub enum Normalisation {
     /// floor is the lowest of them: an absent item cannot have scored higher.
     /// With statistics the deviation is that of the collection, and the floor is
     /// the collection's mean (or the lowest candidate, where that is lower): an
-    /// absent item is taken for an ordinary one. Measuring from the floor rather
+    /// absent item is taken for an ordinary one, unless its score is known, which
+    /// is the floor then. Measuring from the floor rather
     /// than from the mean shifts all fused scores by the same amount, so it
     /// leaves the order as plain z-scores have it, and lets shares add up.
     #[default]
@@ -33,7 +34,7 @@ impl Normalisation {
     ///
     /// Candidates that all have one score, with nothing to compare them to, are
     /// normalised to 1 by `MinMax` and `ZScore`: being found still counts.
-    pub(super) fn apply(self, scores: &[f64], statistics: Option<&Statistics>) -> Vec<f64> {
+    pub(super) fn apply(self, scores: &[f64], statistics: Option<&Statistics>, absent: Option<f64>) -> Vec<f64> {
         let (Some(&highest), Some(&lowest)) = (scores.first(), scores.last()) else {
             return Vec::new();
         };
@@ -42,7 +43,8 @@ impl Normalisation {
             (Self::MinMax, _) => above(scores, lowest, highest - lowest),
             (Self::ZScore, None) => above(scores, lowest, standard_deviation(scores)),
             (Self::ZScore, Some(collection)) => {
-                above(scores, lowest.min(collection.mean), collection.standard_deviation)
+                let floor = lowest.min(absent.unwrap_or(collection.mean));
+                above(scores, floor, collection.standard_deviation)
             }
         }
     }
@@ -126,7 +128,7 @@ mod tests {
 
     #[track_caller]
     fn check_with(normalisation: Normalisation, scores: &[f64], statistics: Option<Statistics>, expected: &[f64]) {
-        let found = normalisation.apply(scores, statistics.as_ref());
+        let found = normalisation.apply(scores, statistics.as_ref(), None);
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
@@ -163,6 +165,14 @@ mod tests {
         let statistics = Some(Statistics::new(2.0, 0.5).unwrap());
         check_with(Normalisation::ZScore, &[4.0, 3.0], statistics, &[4.0, 2.0]);
         check_with(Normalisation::ZScore, &[4.0, 1.0], statistics, &[6.0, 0.0]);
+    }
+
+    #[test]
+    fn z_scores_start_at_the_score_of_an_absent_item_where_it_is_known() {
+        let statistics = Statistics::new(2.0, 0.5).unwrap();
+        let normalised = |absent| Normalisation::ZScore.apply(&[4.0, 3.0], Some(&statistics), Some(absent));
+        assert_eq!(normalised(0.0), [8.0, 6.0]);
+        assert_eq!(normalised(3.5), [2.0, 0.0], "no number is negative");
     }
 
     #[test]

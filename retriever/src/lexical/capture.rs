@@ -78,7 +78,7 @@ impl LexicalSearcher {
         }
         let reader: Result<IndexReader, _> = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let searcher = reader.map_err(|error| unreadable(folder, error))?.searcher();
-        Ok((Self::new(searcher, fields, options)?, payload))
+        Ok((Self::new(searcher, fields, options, None)?, payload))
     }
 
     /// Whether it reads exactly these segments, deletions included, and in this order, which decides between equal scores

@@ -38,7 +38,7 @@ impl LexicalSearcher {
         let clauses = self.clauses(query);
         row_ids
             .iter()
-            .map(|row_id| match self.address(*row_id)? {
+            .map(|row_id| match self.address(*row_id) {
                 Some(at) => self.parts(&clauses, at),
                 None => Ok(Vec::new()),
             })

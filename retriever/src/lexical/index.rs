@@ -55,7 +55,7 @@ impl LexicalIndex {
         check_files(dir, &index, options)?;
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader = reader.map_err(|error| unreadable(dir, error))?;
-        let searcher = LexicalSearcher::new(reader.searcher(), fields.clone(), options)?;
+        let searcher = LexicalSearcher::new(reader.searcher(), fields.clone(), options, None)?;
         let analyzer_hash = fields.analyzer_hash();
         let index = Self {
             path: dir.to_owned(),
@@ -106,7 +106,8 @@ impl LexicalIndex {
     /// Brings the searcher to the segments that the index holds now.
     pub(super) fn refresh(&mut self) -> Result<(), LexicalError> {
         self.reader.reload()?;
-        self.searcher = LexicalSearcher::new(self.reader.searcher(), self.fields.clone(), &self.options)?;
+        let before = Some(&self.searcher);
+        self.searcher = LexicalSearcher::new(self.reader.searcher(), self.fields.clone(), &self.options, before)?;
         Ok(())
     }
 

@@ -1,25 +1,26 @@
 //! Reading one state of the index.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use tantivy::Searcher;
 use tantivy::collector::{Collector, TopDocs};
-use tantivy::columnar::{Column, StrColumn};
+use tantivy::columnar::StrColumn;
 use tantivy::index::SegmentId;
 use tantivy::query::{BooleanQuery, EnableScoring, Query};
 use tantivy::schema::Field;
-use tantivy::{DocAddress, Score, TantivyError};
+use tantivy::{DocAddress, Score, SegmentReader, TantivyError};
 
 use super::analyzer::Words;
-use super::moments::Moments;
+use super::rows::SegmentRows;
 use super::schema::Fields;
+use super::scores::{LexicalScores, Scores};
 use super::statistics::LiveStatistics;
 use super::{IndexedRow, LexicalError, LexicalHit, LexicalOptions, explain, filter, query};
 use crate::filter::{BuiltIn, Filter};
 use crate::hash::ContentHash;
 use crate::row_ids::RowIds;
-use trivium_ranking::fusion::ScoreMoments;
 
 /// The index as it was when this was taken; later commits do not show. Cheap to clone.
 #[derive(Clone)]
@@ -30,8 +31,8 @@ pub struct LexicalSearcher {
 struct Snapshot {
     searcher: Searcher,
     statistics: LiveStatistics,
-    /// The row ids of each segment, opened once rather than for every query.
-    row_ids: Vec<Column<u64>>,
+    /// The rows of each segment, read once rather than for every query.
+    rows: Vec<SegmentRows>,
     /// The documents' ids of each segment, likewise; `None` for a segment in which there are none.
     document_ids: Vec<Option<StrColumn>>,
     fields: Fields,
@@ -42,9 +43,14 @@ struct Snapshot {
 }
 
 impl LexicalSearcher {
-    pub(super) fn new(searcher: Searcher, fields: Fields, options: &LexicalOptions) -> Result<Self, LexicalError> {
-        let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().u64("row_id"));
-        let row_ids = columns.collect::<Result<_, _>>()?;
+    /// `before` is an earlier state, whose segments need not be read again.
+    pub(super) fn new(
+        searcher: Searcher,
+        fields: Fields,
+        options: &LexicalOptions,
+        before: Option<&Self>,
+    ) -> Result<Self, LexicalError> {
+        let rows = SegmentRows::of_all(searcher.segment_readers(), &before.map(Self::known_rows).unwrap_or_default())?;
         let name = BuiltIn::DocumentId.name();
         let columns = searcher.segment_readers().iter().map(|segment| segment.fast_fields().str(name));
         let document_ids = columns.collect::<Result<_, _>>()?;
@@ -52,7 +58,7 @@ impl LexicalSearcher {
         let snapshot = Snapshot {
             statistics: LiveStatistics::new(searcher.clone(), &fields),
             searcher,
-            row_ids,
+            rows,
             document_ids,
             fields,
             languages,
@@ -76,32 +82,29 @@ impl LexicalSearcher {
         }
     }
 
-    /// [`search`](Self::search), with the moments of the scores of all chunks, those that match nothing and those that
-    /// meet no filter included. Every match is scored for that, where the search alone skips what cannot be among the
-    /// best.
+    /// [`search`](Self::search), with the scores of all chunks, those that match nothing and those that meet no filter
+    /// included. Every match is scored for that, where the search alone skips what cannot be among the best.
     ///
     /// # Errors
     /// As [`search`](Self::search).
-    pub fn search_with_moments(
+    pub fn search_with_scores(
         &self,
         query: &str,
         k: usize,
         filter: Option<&Filter>,
-    ) -> Result<(Vec<LexicalHit>, ScoreMoments), LexicalError> {
-        let all = ScoreMoments::default().filled_up_to(self.num_docs());
-        let Some((query, limit)) = self.parse(query, k) else { return Ok((Vec::new(), all)) };
-        let (hits, moments) = match filter {
-            None => {
-                let collector = (TopDocs::with_limit(limit).order_by_score(), Moments);
-                let (top, moments) = self.run(&query, &collector)?;
-                (self.hits(top), moments)
+    ) -> Result<(Vec<LexicalHit>, LexicalScores), LexicalError> {
+        let (hits, scores) = match (self.parse(query, k), filter) {
+            (None, _) => (Vec::new(), Vec::new()),
+            (Some((query, limit)), None) => {
+                let (top, scores) = self.run(&query, &(TopDocs::with_limit(limit).order_by_score(), Scores))?;
+                (self.hits(top), scores)
             }
-            Some(_) => {
-                let moments = self.run(&query, &Moments)?;
-                (self.top(query, limit, filter)?, moments)
+            (Some((query, limit)), Some(_)) => {
+                let scores = self.run(&query, &Scores)?;
+                (self.top(query, limit, filter)?, scores)
             }
         };
-        Ok((hits, moments.filled_up_to(self.num_docs())))
+        Ok((hits, LexicalScores::new(self.clone(), scores)))
     }
 
     fn top(&self, query: BooleanQuery, limit: usize, filter: Option<&Filter>) -> Result<Vec<LexicalHit>, LexicalError> {
@@ -127,7 +130,7 @@ impl LexicalSearcher {
     }
 
     fn hits(&self, top: Vec<(Score, DocAddress)>) -> Vec<LexicalHit> {
-        let row_id = |segment: u32, doc: u32| self.snapshot.row_ids[segment as usize].first(doc);
+        let row_id = |segment: u32, doc: u32| self.snapshot.rows[segment as usize].id(doc);
         let mut hits: Vec<LexicalHit> = top
             .into_iter()
             .filter_map(|(score, at)| row_id(at.segment_ord, at.doc_id).map(|row_id| LexicalHit { row_id, score }))
@@ -156,26 +159,27 @@ impl LexicalSearcher {
         &self.snapshot.statistics
     }
 
-    pub(super) fn row_id_field(&self) -> Field {
-        self.snapshot.fields.row_id
-    }
-
     pub(super) fn passage_field(&self) -> Field {
         self.snapshot.fields.passage
     }
 
-    /// The row ids of each segment.
-    pub(super) fn row_id_columns(&self) -> &[Column<u64>] {
-        &self.snapshot.row_ids
+    /// Where a live row is.
+    pub(super) fn address(&self, row_id: u64) -> Option<DocAddress> {
+        let segments = self.engine().segment_readers().iter().zip(&self.snapshot.rows).zip(0..);
+        let find = |((segment, rows), ordinal): ((&SegmentReader, &SegmentRows), u32)| {
+            Some(DocAddress::new(ordinal, rows.find(row_id, segment.alive_bitset())?))
+        };
+        segments.into_iter().find_map(find)
+    }
+
+    fn known_rows(&self) -> HashMap<SegmentId, SegmentRows> {
+        let ids = self.engine().segment_readers().iter().map(SegmentReader::segment_id);
+        ids.zip(self.snapshot.rows.iter().cloned()).collect()
     }
 
     /// The documents' ids of each segment.
     pub(super) fn document_id_columns(&self) -> &[Option<StrColumn>] {
         &self.snapshot.document_ids
-    }
-
-    pub(super) fn built_in_field(&self, built_in: BuiltIn) -> Field {
-        self.snapshot.fields.built_in(built_in)
     }
 
     pub(super) fn title_field(&self) -> Field {
@@ -199,15 +203,15 @@ impl LexicalSearcher {
     /// # Errors
     /// [`LexicalError::Engine`] if the index files cannot be read.
     pub fn matching(&self, filter: &Filter) -> Result<RowIds, LexicalError> {
-        let Snapshot { searcher, fields, row_ids, .. } = &*self.snapshot;
+        let Snapshot { searcher, fields, rows, .. } = &*self.snapshot;
         let query = filter::compile(fields, filter);
         let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
         let mut matching = Vec::new();
-        for (segment, row_ids) in searcher.segment_readers().iter().zip(row_ids) {
+        for (segment, rows) in searcher.segment_readers().iter().zip(rows) {
             let alive = segment.alive_bitset();
             weight.for_each_no_score(segment, &mut |docs| {
                 let docs = docs.iter().copied().filter(|doc| alive.is_none_or(|alive| alive.is_alive(*doc)));
-                matching.extend(docs.filter_map(|doc| row_ids.first(doc)));
+                matching.extend(docs.filter_map(|doc| rows.id(doc)));
             })?;
         }
         Ok(RowIds::new(matching))
@@ -230,11 +234,11 @@ impl LexicalSearcher {
     /// [`LexicalError::Engine`] if the index files cannot be read.
     pub fn rows(&self) -> Result<Vec<IndexedRow>, LexicalError> {
         let mut rows = Vec::with_capacity(usize::try_from(self.num_docs()).unwrap_or_default());
-        for (segment, row_ids) in self.snapshot.searcher.segment_readers().iter().zip(&self.snapshot.row_ids) {
+        for (segment, ids) in self.snapshot.searcher.segment_readers().iter().zip(&self.snapshot.rows) {
             let high = segment.fast_fields().u64("chunk_hash_high")?;
             let low = segment.fast_fields().u64("chunk_hash_low")?;
             for doc in segment.doc_ids_alive() {
-                if let (Some(row_id), Some(high), Some(low)) = (row_ids.first(doc), high.first(doc), low.first(doc)) {
+                if let (Some(row_id), Some(high), Some(low)) = (ids.id(doc), high.first(doc), low.first(doc)) {
                     rows.push((row_id, ContentHash::from_u128((u128::from(high) << 64) | u128::from(low))));
                 }
             }

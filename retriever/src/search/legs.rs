@@ -1,5 +1,6 @@
 //! The two legs.
 
+use super::completion::Everywhere;
 use super::partial::{self, Settled};
 use super::rerank::encode_both;
 use super::{Leg, LegReport, Legs, SearchQuery, telemetry};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
-use trivium_ranking::fusion::{self, Fused, Fusion, Normalisation, Part, Ranking, ScoreMoments, Scored, Weight};
+use trivium_ranking::fusion::{Fused, Fusion, Normalisation, Part, Ranking, Scored};
 use trivium_service_kit::{Deadline, Error, Reason};
 
 /// What the legs of one search have in common.
@@ -33,9 +34,9 @@ pub(super) struct LegOutcome {
     pub(super) leg: Leg,
     /// The query's vector and its token vectors, where they were made together.
     pub(super) encoded: Option<(Vec<f32>, GivenTokens)>,
-    ranking: Ranking<u64>,
-    /// Of the scores of all rows, where the fusion asks for them and the leg knows them.
-    moments: Option<ScoreMoments>,
+    pub(super) ranking: Ranking<u64>,
+    /// What it knows of all rows, where the fusion asks for that.
+    pub(super) everywhere: Option<Everywhere>,
     elapsed: Duration,
 }
 
@@ -63,11 +64,11 @@ impl LegSearch<'_> {
         let started = Instant::now();
         let (searcher, text, depth, inner) =
             (self.published.lexical.clone(), self.query.text.clone(), self.depth, span.clone());
-        let (with_moments, filter) = (self.needs_moments(), self.filter.clone());
-        let search = move || match with_moments {
+        let (everywhere, filter) = (self.looks_everywhere(), self.filter.clone());
+        let search = move || match everywhere {
             true => {
-                let found = searcher.search_with_moments(&text, depth, filter.as_deref());
-                found.map(|(hits, moments)| (hits, Some(moments)))
+                let found = searcher.search_with_scores(&text, depth, filter.as_deref());
+                found.map(|(hits, scores)| (hits, Some(Everywhere::of_words(scores))))
             }
             false => searcher.search(&text, depth, filter.as_deref()).map(|hits| (hits, None)),
         };
@@ -76,9 +77,9 @@ impl LegSearch<'_> {
         let hits = AbortOnDropHandle::new(work).await.map_err(CollectionError::from).and_then(|hits| Ok(hits?));
         let hits = hits.map_err(|error| read_error(self.collection, &error));
         measured.ended(&hits);
-        let (hits, moments) = hits?;
+        let (hits, everywhere) = hits?;
         let scored = hits.into_iter().map(|hit| Scored { key: hit.row_id, score: hit.score.into() });
-        Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), moments, started, &span))
+        Ok(LegOutcome::new(Leg::Lexical, Ranking::new(scored), everywhere, started, &span))
     }
 
     /// Finds by meaning, with the vector that was given or one made now.
@@ -99,15 +100,15 @@ impl LegSearch<'_> {
         let hits = self.nearest(vector).instrument(span.clone()).await;
         let hits = hits.map_err(|error| read_error(self.collection, &error));
         measured.ended(&hits);
-        let (hits, moments) = hits?;
+        let (hits, everywhere) = hits?;
         // Chunks of nothing but markup have vectors of zeros: they are kept for their documents, and answer no query.
         let near = hits.into_iter().filter(|hit| hit.similarity != 0.0);
         let scored = near.map(|hit| Scored { key: hit.row_id, score: hit.similarity.into() });
-        Ok(LegOutcome { encoded, ..LegOutcome::new(Leg::Semantic, Ranking::new(scored), moments, started, &span) })
+        Ok(LegOutcome { encoded, ..LegOutcome::new(Leg::Semantic, Ranking::new(scored), everywhere, started, &span) })
     }
 
-    /// The nearest rows, and the moments of all rows' similarities where the fusion asks for them.
-    async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<ScoreMoments>), CollectionError> {
+    /// The nearest rows, and what is known of all rows where the fusion asks for it.
+    async fn nearest(&self, vector: Vec<f32>) -> Result<(Vec<VectorHit>, Option<Everywhere>), CollectionError> {
         let Some(vectors) = self.vectors_in_memory().cloned() else {
             let (table, filter) = (&self.published.table, self.filter.as_deref());
             let hits = match self.query.exact {
@@ -125,16 +126,16 @@ impl LegSearch<'_> {
                 Some(AbortOnDropHandle::new(matching).await??)
             }
         };
-        let (depth, with_moments) = (self.depth, self.needs_moments());
+        let (depth, everywhere) = (self.depth, self.looks_everywhere());
         let scan = tokio::task::spawn_blocking(move || {
-            let moments = with_moments.then(|| vectors.moments(&vector)).flatten();
-            (vectors.nearest(&vector, depth, among.as_ref()), moments)
+            let nearest = vectors.nearest(&vector, depth, among.as_ref());
+            (nearest, everywhere.then(|| Everywhere::of_meanings(vectors, vector)))
         });
         Ok(AbortOnDropHandle::new(scan).await?)
     }
 
     /// Only z-scores of two legs look beyond the candidates.
-    fn needs_moments(&self) -> bool {
+    fn looks_everywhere(&self) -> bool {
         let z_scores = Fusion::Convex { normalisation: Normalisation::ZScore };
         self.query.legs == Legs::Both && self.query.fusion == z_scores && self.vectors_in_memory().is_some()
     }
@@ -171,12 +172,12 @@ impl LegOutcome {
     fn new(
         leg: Leg,
         ranking: Ranking<u64>,
-        moments: Option<ScoreMoments>,
+        everywhere: Option<Everywhere>,
         started: Instant,
         span: &tracing::Span,
     ) -> Self {
         telemetry::record_rows(span, ranking.len());
-        Self { leg, encoded: None, ranking, moments, elapsed: started.elapsed() }
+        Self { leg, encoded: None, ranking, everywhere, elapsed: started.elapsed() }
     }
 
     pub(super) fn report(&self) -> LegReport {
@@ -190,16 +191,6 @@ impl LegOutcome {
             let part = Part { rank, score: item.score, normalised: item.score, share: item.score };
             Fused { key: item.key, score: item.score, parts: vec![Some(part)] }
         })
-    }
-
-    /// The leg as a fusion takes it.
-    pub(super) fn into_weighted(self, [lexical, semantic]: [Weight; 2]) -> fusion::Leg<u64> {
-        let weight = match self.leg {
-            Leg::Lexical => lexical,
-            Leg::Semantic => semantic,
-        };
-        let statistics = self.moments.and_then(|moments| moments.statistics());
-        fusion::Leg { statistics, ..fusion::Leg::new(self.ranking, weight) }
     }
 }
 

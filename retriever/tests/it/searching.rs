@@ -79,6 +79,36 @@ async fn fused_scores_are_the_sum_of_their_shares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_leg_found_is_scored_by_the_other_as_well() {
+    let mut running = Running::start_with(|options| options.candidates = 1).await;
+    running.create(DOCS, Vec::new()).await.unwrap();
+    let words = ["sun", "park", "house", "river", "garden", "street", "market", "tower"];
+    let text = |place: usize| format!("{} {} {}", words[place], words[(place + 1) % 8], words[(place + 3) % 8]);
+    running.upsert((0..8).map(|place| plain(words[place], &text(place))).collect()).await;
+    // Words and meaning point to different documents.
+    for (place, words) in words.iter().enumerate() {
+        let query = format!("{words} sun");
+        let request = |k| SearchRequest {
+            vectors: vec![query_vector("1", vector(&text((place + 2) % 8)))],
+            k: Some(k),
+            ..search(&query)
+        };
+        let all = running.search(request(100)).await.unwrap().hits;
+        for k in [1, 2, 4] {
+            let hits = running.search(request(k)).await.unwrap().hits;
+            let mut rest = all.iter();
+            for hit in hits {
+                // The hits come in the order that a search of all candidates has, with the scores that it has.
+                let same = rest.find(|same| same.document_id == hit.document_id);
+                let same = same.unwrap_or_else(|| panic!("{} is out of order: {query:?}", hit.document_id));
+                let scores = |hit: &Hit| hit.legs.iter().map(|leg| (leg.leg, leg.score)).collect::<Vec<_>>();
+                assert_eq!(scores(&hit), scores(same), "{query:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_weights_decide_which_leg_leads() {
     let mut running = library().await;
     for (lexical, semantic, leg) in [(1.0, 0.0, Leg::Lexical), (0.0, 1.0, Leg::Semantic)] {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::filter::Properties;
 use crate::hash::ContentHash;
-use trivium_ranking::fusion::ScoreMoments;
+use crate::lexical::LexicalScores;
 
 const TEXTS: [(&str, &str); 4] = [
     ("ACL LOG", "Shows denied commands; see ERR_CONN_RESET in the log."),
@@ -242,18 +242,22 @@ fn the_first_chunk_of_a_document_is_found_in_every_state() {
     };
     let dir = tempfile::tempdir().expect("a folder can be made");
     let mut index = open(dir.path()).expect("an empty folder is fine");
-    // The chunks of one commit come in any order, and those of one document need not lie together.
-    let first = [of("a", 3), of("b", 2), of("a", 1), of("b", 4), of("c", 5)];
+    // The chunks of one commit come in any order, and the ids of those of one document lie together.
+    let first = [of("a", 3), of("b", 4), of("a", 1), of("b", 5), of("c", 6), of("a", 2)];
     index.apply(&[], first, &payload(7)).expect("documents can be added");
     let before = index.searcher();
-    assert_eq!(before.beginnings(&[3, 1, 4, 2, 5]).expect("the index is sound"), [1, 1, 2, 2, 5]);
+    assert_eq!(before.beginnings(&[3, 1, 5, 4, 6]).expect("the index is sound"), [1, 1, 4, 4, 6]);
     // The document "a" is replaced, "c" is deleted, and "d" is new.
-    index.apply(&[1, 3, 5], [of("a", 7), of("a", 6), of("d", 8)], &payload(8)).expect("documents can be replaced");
+    index.apply(&[1, 2, 3, 6], [of("a", 8), of("a", 7), of("d", 9)], &payload(8)).expect("documents can be replaced");
     let after = index.searcher();
-    assert_eq!(after.beginnings(&[7, 4, 8]).expect("the index is sound"), [6, 2, 8]);
+    assert_eq!(after.beginnings(&[8, 5, 9]).expect("the index is sound"), [7, 4, 9]);
     // Rows that are not there, or no more, are their own.
-    assert_eq!(after.beginnings(&[3, 5, 99]).expect("the index is sound"), [3, 5, 99]);
-    assert_eq!(before.beginnings(&[3, 5]).expect("an earlier state stays"), [1, 5]);
+    assert_eq!(after.beginnings(&[3, 6, 99]).expect("the index is sound"), [3, 6, 99]);
+    assert_eq!(before.beginnings(&[3, 6]).expect("an earlier state stays"), [1, 6]);
+    // What one commit wrote may lie in several segments.
+    index.apply(&[], [of("e", 10)], &payload(9)).expect("documents can be added");
+    index.apply(&[], [of("e", 11), of("f", 12)], &payload(10)).expect("documents can be added");
+    assert_eq!(index.searcher().beginnings(&[12, 11, 10]).expect("the index is sound"), [12, 10, 10]);
     assert!(after.beginnings(&[]).expect("the index is sound").is_empty());
 }
 
@@ -283,16 +287,21 @@ proptest::proptest! {
         alive.retain(|id, _| !gone.contains(id));
         fresh.apply(&[], alive.iter().map(|(id, seed)| numbered(*id, *seed)), &payload(1)).unwrap();
         for query in ["w1 w2 t0", "w3", "t1 w0 w4 w5 w6 w7"] {
-            let scored = |index: &LexicalIndex| index.searcher().search_with_moments(query, 100, None).unwrap();
-            let ((hits, moments), (expected, expected_moments)) = (scored(&index), scored(&fresh));
+            let scored = |index: &LexicalIndex| index.searcher().search_with_scores(query, 100, None).unwrap();
+            let ((hits, scores), (expected, expected_scores)) = (scored(&index), scored(&fresh));
             proptest::prop_assert_eq!(hits.len(), expected.len());
+            // A search for one chunk knows the scores of all the others.
+            let (_, of_one) = index.searcher().search_with_scores(query, 1, None).unwrap();
+            let mut known = of_one.of_rows(&(0..45).collect::<Vec<_>>()).unwrap();
+            known.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row_id.cmp(&b.row_id)));
+            proptest::prop_assert_eq!(&known, &hits);
             for hit in hits {
                 let same = expected.iter().find(|other| other.row_id == hit.row_id).unwrap();
                 // The order in which a chunk's terms are added up may differ.
                 proptest::prop_assert!((hit.score - same.score).abs() <= 1e-5 * same.score, "{} {}", hit.score, same.score);
             }
-            let mean = |moments: ScoreMoments| -> f64 { moments.statistics().map_or(0.0, |statistics| statistics.mean()) };
-            proptest::prop_assert!((mean(moments) - mean(expected_moments)).abs() < 1e-5);
+            let mean = |scores: &LexicalScores| scores.moments().statistics().map_or(0.0, |statistics| statistics.mean());
+            proptest::prop_assert!((mean(&scores) - mean(&expected_scores)).abs() < 1e-5);
         }
     }
 }
