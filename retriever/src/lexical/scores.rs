@@ -4,7 +4,7 @@ use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 use trivium_ranking::fusion::ScoreMoments;
 
-use super::{LexicalError, LexicalHit, LexicalSearcher};
+use super::{LexicalHit, LexicalSearcher};
 
 /// What a query gives to every chunk of one state.
 pub struct LexicalScores {
@@ -28,21 +28,14 @@ impl LexicalScores {
     }
 
     /// Those of these rows that match, with their scores, in the order of the rows. All others score 0.
-    ///
-    /// # Errors
-    /// [`LexicalError::Engine`] if the index files cannot be read.
-    pub fn of_rows(&self, row_ids: &[u64]) -> Result<Vec<LexicalHit>, LexicalError> {
-        let mut hits = Vec::new();
-        for row_id in row_ids {
-            let at = self.searcher.address(*row_id);
-            let score = at.and_then(|at| {
-                let matches = self.segments.get(at.segment_ord as usize)?;
-                let place = matches.binary_search_by_key(&at.doc_id, |(doc, _)| *doc).ok()?;
-                Some(matches[place].1)
-            });
-            hits.extend(score.map(|score| LexicalHit { row_id: *row_id, score }));
-        }
-        Ok(hits)
+    pub fn of_rows(&self, row_ids: &[u64]) -> Vec<LexicalHit> {
+        let score = |row_id: &u64| {
+            let at = self.searcher.address(*row_id)?;
+            let matches = self.segments.get(at.segment_ord as usize)?;
+            let place = matches.binary_search_by_key(&at.doc_id, |(doc, _)| *doc).ok()?;
+            Some(LexicalHit { row_id: *row_id, score: matches[place].1 })
+        };
+        row_ids.iter().filter_map(score).collect()
     }
 }
 

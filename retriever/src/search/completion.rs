@@ -40,17 +40,17 @@ impl Everywhere {
     }
 
     /// The scores of these rows; rows that say nothing to the leg are left out, as they are among its candidates.
-    fn scores(&self, rows: &[u64]) -> Result<Vec<Scored<u64>>, CollectionError> {
+    fn scores(&self, rows: &[u64]) -> Vec<Scored<u64>> {
         let scored = |key: u64, score: f32| Scored { key, score: score.into() };
-        Ok(match &self.scores {
+        match &self.scores {
             Scores::Words(scores) => {
-                scores.of_rows(rows)?.into_iter().map(|hit| scored(hit.row_id, hit.score)).collect()
+                scores.of_rows(rows).into_iter().map(|hit| scored(hit.row_id, hit.score)).collect()
             }
             Scores::Meanings { vectors, query } => {
                 let similarity = |row: &u64| vectors.similarity(*row, query).filter(|similarity| *similarity != 0.0);
                 rows.iter().filter_map(|row| Some(scored(*row, similarity(row)?))).collect()
             }
-        })
+        }
     }
 
     /// The score of a row that [`scores`](Self::scores) leaves out, where that is known: without a word of the query, it
@@ -63,7 +63,7 @@ impl Everywhere {
 /// The legs as a fusion takes them.
 ///
 /// # Errors
-/// What keeps the lexical index from being read.
+/// The process is ending.
 pub(super) async fn weighted(
     collection: &Collection,
     outcomes: Vec<LegOutcome>,
@@ -71,37 +71,23 @@ pub(super) async fn weighted(
 ) -> Result<Vec<fusion::Leg<u64>>, Error> {
     let [lexical, semantic] = query.weights;
     let weight = |leg: Leg| if leg == Leg::Lexical { lexical } else { semantic };
-    let legs = outcomes.into_iter().map(|outcome| (weight(outcome.leg), outcome.ranking, outcome.everywhere));
-    let legs: Vec<_> = legs.collect();
-    if legs.iter().any(|(_, _, everywhere)| everywhere.is_none()) {
-        return Ok(legs.into_iter().map(|(weight, ranking, _)| fusion::Leg::new(ranking, weight)).collect());
-    }
-    // Looking rows up in the lexical index reads files, which is nothing for an async thread.
-    let work = tokio::task::spawn_blocking(move || {
-        let found: HashSet<u64> =
-            legs.iter().flat_map(|(_, ranking, _)| ranking.items()).map(|item| item.key).collect();
-        let completed = legs.into_iter().map(|(weight, ranking, everywhere)| {
-            let leg = fusion::Leg::new(ranking, weight);
-            match everywhere {
-                Some(everywhere) => complete(leg, &everywhere, &found),
-                None => Ok(leg),
-            }
-        });
-        completed.collect::<Result<Vec<_>, _>>()
-    });
-    let legs = AbortOnDropHandle::new(work).await.map_err(CollectionError::from).and_then(|legs| legs);
-    legs.map_err(|error| read_error(collection, &error))
+    let of = |outcome: LegOutcome| (fusion::Leg::new(outcome.ranking, weight(outcome.leg)), outcome.everywhere);
+    let (legs, everywhere): (Vec<_>, Vec<_>) = outcomes.into_iter().map(of).unzip();
+    let Some(everywhere) = everywhere.into_iter().collect::<Option<Vec<Everywhere>>>() else { return Ok(legs) };
+    // Looking rows up in the lexical index may read files, which is nothing for an async thread.
+    let work = tokio::task::spawn_blocking(move || complete(legs, &everywhere));
+    AbortOnDropHandle::new(work).await.map_err(|error| read_error(collection, &CollectionError::from(error)))
 }
 
-/// Gives a leg the scores of what others found.
-fn complete(
-    leg: fusion::Leg<u64>,
-    everywhere: &Everywhere,
-    found: &HashSet<u64>,
-) -> Result<fusion::Leg<u64>, CollectionError> {
-    let own: HashSet<u64> = leg.ranking.items().iter().map(|item| item.key).collect();
-    let others: Vec<u64> = found.difference(&own).copied().collect();
-    let all = leg.ranking.items().iter().copied().chain(everywhere.scores(&others)?);
-    let (ranking, statistics) = (Ranking::new(all), everywhere.statistics());
-    Ok(fusion::Leg { ranking, statistics, absent: everywhere.absent(), ..leg })
+/// Gives each leg its scores of what the others found.
+fn complete(legs: Vec<fusion::Leg<u64>>, everywhere: &[Everywhere]) -> Vec<fusion::Leg<u64>> {
+    let keys = |leg: &fusion::Leg<u64>| leg.ranking.items().iter().map(|item| item.key).collect::<HashSet<u64>>();
+    let found: HashSet<u64> = legs.iter().flat_map(keys).collect();
+    let completed = legs.into_iter().zip(everywhere).map(|(leg, everywhere)| {
+        let others: Vec<u64> = found.difference(&keys(&leg)).copied().collect();
+        let all = leg.ranking.items().iter().copied().chain(everywhere.scores(&others));
+        let (ranking, statistics) = (Ranking::new(all), everywhere.statistics());
+        fusion::Leg { ranking, statistics, absent: everywhere.absent(), ..leg }
+    });
+    completed.collect()
 }
