@@ -97,6 +97,8 @@ catalogue! {
     NotServed = "NOT_SERVED", Unimplemented, "leave the field unset";
     /// A method that this server does not have.
     MethodUnknown = "METHOD_UNKNOWN", Unimplemented, "check the address and the version of the .proto files";
+    /// A compressed message, which no service takes.
+    CompressionUnsupported = "COMPRESSION_UNSUPPORTED", Unimplemented, "send messages as they are: turn compression off on the channel or the call";
     /// The caller's deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded, "allow more time; the trace shows which hop took it";
     /// A caller who has not said who they are, or not so that it could be believed.

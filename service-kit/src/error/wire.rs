@@ -67,6 +67,8 @@ fn foreign(status: &Status) -> Reason {
         // tonic answers OUT_OF_RANGE to a message over the size limit.
         Code::OutOfRange | Code::ResourceExhausted => Reason::MessageTooLarge,
         Code::InvalidArgument => Reason::MessageMalformed,
+        // tonic answers this to a method that is not there and to an encoding of messages that is not taken.
+        Code::Unimplemented if status.message().contains("compressed") => Reason::CompressionUnsupported,
         Code::Unimplemented => Reason::MethodUnknown,
         Code::DeadlineExceeded => Reason::DeadlineExceeded,
         Code::Cancelled if status.message().contains("Timeout expired") => Reason::DeadlineExceeded,
@@ -121,6 +123,10 @@ mod tests {
             (Status::internal("failed to decode Protobuf message: invalid wire type"), Reason::MessageMalformed),
             (Status::cancelled("Timeout expired"), Reason::DeadlineExceeded),
             (Status::unimplemented(""), Reason::MethodUnknown),
+            (
+                Status::unimplemented("Content is compressed with `gzip` which isn't supported"),
+                Reason::CompressionUnsupported,
+            ),
             (Status::unknown("who knows"), Reason::Internal),
         ];
         for (status, reason) in table {

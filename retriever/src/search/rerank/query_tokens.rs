@@ -68,20 +68,18 @@ impl SecondStage<'_> {
         let texts = vec![self.query.text.clone()];
         let embedder = &self.collection.spec().embedder;
         let made = self.embedder.embed_tokens(embedder, column, texts, Lane::Query, self.deadline).await?;
-        let Some(made) = made.into_iter().next() else { return Ok((Vec::new(), worded(Vec::new())?)) };
-        let vector = match &self.encoded {
-            Some((vector, _)) => vector.clone(),
-            None => made.vector,
-        };
-        Ok((vector, worded(made.token_vectors)?))
+        let made = made.into_iter().next().ok_or_else(no_token)?;
+        let known = self.encoded.as_ref().map(|(vector, _)| vector.clone());
+        Ok((known.unwrap_or(made.vector), worded(made.token_vectors)?))
     }
 }
 
 fn worded(tokens: Vec<i8>) -> Result<Vec<i8>, Error> {
-    if tokens.is_empty() {
-        return Err(Error::new(Reason::FieldInvalid, "the encoder made no token of the query").with_field("query"));
-    }
-    Ok(tokens)
+    if tokens.is_empty() { Err(no_token()) } else { Ok(tokens) }
+}
+
+fn no_token() -> Error {
+    Error::new(Reason::FieldInvalid, "the encoder made no token of the query").with_field("query")
 }
 
 #[cfg(test)]
