@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use tantivy::DocAddress;
+use tantivy::columnar::StrColumn;
+use tantivy::{DocAddress, TantivyError};
 
 use super::{LexicalError, LexicalSearcher};
 
@@ -43,25 +44,28 @@ impl LexicalSearcher {
     }
 
     fn same_document(&self, left: DocAddress, right: DocAddress) -> Result<bool, LexicalError> {
+        let (Some((of_left, left_ordinal)), Some((of_right, right_ordinal))) =
+            (self.document(left), self.document(right))
+        else {
+            return Ok(false);
+        };
         // In one segment, equal documents have equal ordinals, and no id has to be read.
         if left.segment_ord == right.segment_ord {
-            let ordinal = self.document_ordinal(left);
-            return Ok(ordinal.is_some() && ordinal == self.document_ordinal(right));
+            return Ok(left_ordinal == right_ordinal);
         }
-        let document_id = self.document_id(left)?;
-        Ok(document_id.is_some() && document_id == self.document_id(right)?)
+        let of_left = document_id(of_left, left_ordinal)?;
+        Ok(of_left.is_some() && of_left == document_id(of_right, right_ordinal)?)
     }
 
-    fn document_ordinal(&self, at: DocAddress) -> Option<u64> {
+    /// The documents of a chunk's segment, and the ordinal of its own among them.
+    fn document(&self, at: DocAddress) -> Option<(&StrColumn, u64)> {
         let column = self.document_id_columns().get(at.segment_ord as usize)?.as_ref()?;
-        column.term_ords(at.doc_id).next()
+        Some((column, column.term_ords(at.doc_id).next()?))
     }
+}
 
-    fn document_id(&self, at: DocAddress) -> Result<Option<String>, LexicalError> {
-        let Some(Some(column)) = self.document_id_columns().get(at.segment_ord as usize) else { return Ok(None) };
-        let Some(ordinal) = column.term_ords(at.doc_id).next() else { return Ok(None) };
-        let mut document_id = String::new();
-        let found = column.ord_to_str(ordinal, &mut document_id).map_err(tantivy::TantivyError::from)?;
-        Ok(found.then_some(document_id))
-    }
+fn document_id(documents: &StrColumn, ordinal: u64) -> Result<Option<String>, LexicalError> {
+    let mut document_id = String::new();
+    let found = documents.ord_to_str(ordinal, &mut document_id).map_err(TantivyError::from)?;
+    Ok(found.then_some(document_id))
 }

@@ -11,12 +11,12 @@ use crate::lexical::LexicalScores;
 use crate::vector::ExactVectors;
 use std::collections::HashSet;
 use tokio_util::task::AbortOnDropHandle;
-use trivium_ranking::fusion::{self, Ranking, ScoreMoments, Scored, Statistics};
+use trivium_ranking::fusion::{self, Ranking, Scored, Statistics};
 use trivium_service_kit::Error;
 
 /// What a leg knows of all rows of its collection.
 pub(super) struct Everywhere {
-    moments: Option<ScoreMoments>,
+    statistics: Option<Statistics>,
     scores: Scores,
 }
 
@@ -27,16 +27,13 @@ enum Scores {
 
 impl Everywhere {
     pub(super) fn of_words(scores: LexicalScores) -> Self {
-        Self { moments: Some(scores.moments()), scores: Scores::Words(scores) }
+        Self { statistics: scores.moments().statistics(), scores: Scores::Words(scores) }
     }
 
     /// Takes a while, as the search for the nearest does.
     pub(super) fn of_meanings(vectors: ExactVectors, query: Vec<f32>) -> Self {
-        Self { moments: vectors.moments(&query), scores: Scores::Meanings { vectors, query } }
-    }
-
-    fn statistics(&self) -> Option<Statistics> {
-        self.moments.and_then(|moments| moments.statistics())
+        let statistics = vectors.moments(&query).and_then(|moments| moments.statistics());
+        Self { statistics, scores: Scores::Meanings { vectors, query } }
     }
 
     /// The scores of these rows; rows that say nothing to the leg are left out, as they are among its candidates.
@@ -82,12 +79,13 @@ pub(super) async fn weighted(
 /// Gives each leg its scores of what the others found.
 fn complete(legs: Vec<fusion::Leg<u64>>, everywhere: &[Everywhere]) -> Vec<fusion::Leg<u64>> {
     let keys = |leg: &fusion::Leg<u64>| leg.ranking.items().iter().map(|item| item.key).collect::<HashSet<u64>>();
-    let found: HashSet<u64> = legs.iter().flat_map(keys).collect();
-    let completed = legs.into_iter().zip(everywhere).map(|(leg, everywhere)| {
-        let others: Vec<u64> = found.difference(&keys(&leg)).copied().collect();
+    let own: Vec<HashSet<u64>> = legs.iter().map(keys).collect();
+    let found: HashSet<u64> = own.iter().flatten().copied().collect();
+    let completed = legs.into_iter().zip(&own).zip(everywhere).map(|((leg, own), everywhere)| {
+        let others: Vec<u64> = found.difference(own).copied().collect();
         let all = leg.ranking.items().iter().copied().chain(everywhere.scores(&others));
-        let (ranking, statistics) = (Ranking::new(all), everywhere.statistics());
-        fusion::Leg { ranking, statistics, absent: everywhere.absent(), ..leg }
+        let (ranking, statistics, absent) = (Ranking::new(all), everywhere.statistics, everywhere.absent());
+        fusion::Leg { ranking, statistics, absent, ..leg }
     });
     completed.collect()
 }
